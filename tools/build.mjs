@@ -1,0 +1,77 @@
+// @ts-check
+/** `npm run build`: the static site in dist/, with compressed copies beside each file. Skipped when nothing changed. */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+import { checkNode, ensureDependencies, main, ROOT } from "./setup.mjs";
+import { ensureSystem } from "./system.mjs";
+
+const DIST = join(ROOT, "dist");
+/** In dist/, but not of the site: which inputs it was made from. */
+const STAMP = join(DIST, ".inputs");
+const INPUTS = ["web", "worker", "rootfs", "public", "tools", "vite.config.ts", "package-lock.json"];
+
+/** Builds dist/ if the sources or the system changed since the last time. */
+export async function ensureBuild({ quiet = false } = {}) {
+  const inputs = hashInputs();
+  if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs) return;
+  console.log("Building the page …");
+  const { build } = await import("vite");
+  await build({ configFile: join(ROOT, "vite.config.ts"), logLevel: quiet ? "error" : "warn" });
+  await compressFiles();
+  writeFileSync(STAMP, inputs);
+}
+
+/** Every file's path, mode and content; of the large generated ones in public/system the manifest speaks for all. */
+function hashInputs() {
+  const hash = createHash("sha256").update(process.env.NODE_ENV ?? "");
+  for (const input of INPUTS)
+    for (const path of listFiles(join(ROOT, input))) {
+      const name = relative(ROOT, path);
+      if (name.startsWith("public/system/") && name !== "public/system/manifest.json") continue;
+      hash.update(`${name}\0${statSync(path).mode}\0`).update(readFileSync(path));
+    }
+  return hash.digest("hex");
+}
+
+/** @returns {string[]} */
+function listFiles(/** @type {string} */ path) {
+  if (!statSync(path).isDirectory()) return [path];
+  return readdirSync(path).sort().flatMap((name) => listFiles(join(path, name)));
+}
+
+/**
+ * Writes NAME.br and NAME.gz beside each file where that saves at least a tenth: the server picks one by what the
+ * browser accepts. Quality 11 is for what is sent often and small; the kernel is large and already compressed.
+ */
+async function compressFiles() {
+  const compress = promisify(brotliCompress);
+  for (const path of listFiles(DIST)) {
+    if (/\.(br|gz|map|png|woff2)$/.test(path)) continue;
+    const bytes = readFileSync(path);
+    const quality = bytes.length > 2_500_000 ? 9 : 11;
+    const [small, gzipped] = await Promise.all([
+      compress(bytes, {
+        params: {
+          [constants.BROTLI_PARAM_QUALITY]: quality,
+          [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+          [constants.BROTLI_PARAM_LGWIN]: 22,
+        },
+      }),
+      promisify(gzip)(bytes, { level: 9 }),
+    ]);
+    if (small.length < bytes.length * 0.9) writeFileSync(`${path}.br`, small);
+    if (gzipped.length < bytes.length * 0.9) writeFileSync(`${path}.gz`, gzipped);
+  }
+}
+
+if (process.argv[1] === import.meta.filename)
+  await main(async () => {
+    checkNode();
+    ensureDependencies();
+    await ensureSystem();
+    await ensureBuild();
+    console.log("The site is in dist/");
+  });

@@ -1,0 +1,29 @@
+// @ts-check
+/** `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { ensureBuild } from "./build.mjs";
+import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.mjs";
+import { ensureSystem } from "./system.mjs";
+
+const isDev = process.argv.includes("--dev");
+
+await main(async () => {
+  checkNode();
+  const port = Number(process.env.PORT ?? 8086);
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw new SetupError(`Cannot listen on port ${process.env.PORT}: PORT must be a number from 0 to 65535`);
+  ensureDependencies();
+  await ensureSystem();
+  if (isDev) {
+    const { createServer } = await import("vite");
+    const server = await createServer({ configFile: join(ROOT, "vite.config.ts"), server: { port, strictPort: true } });
+    await server.listen();
+    server.printUrls();
+    return;
+  }
+  await ensureBuild();
+  const server = spawn(process.execPath, ["--import", "tsx", "relay/main.ts"], { cwd: ROOT, stdio: "inherit" });
+  for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => server.kill(signal));
+  server.on("exit", (status) => process.exit(status ?? 0));
+});
