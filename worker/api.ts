@@ -1,0 +1,75 @@
+/**
+ * The protocol between the page and the builder worker: types only, so that the page may import it without
+ * pulling the builder into its own bundle. Results are plain values, because classes, `code` and `cause` do not
+ * survive the structured clone and comlink flattens errors.
+ */
+
+/** One entry of a project's root file system. `path` is absolute, normalised and never ends in "/". */
+export type ProjectFile =
+  | (Attributes & { kind: "file"; content: Uint8Array })
+  | (Attributes & { kind: "directory" })
+  | (Attributes & { kind: "symlink"; target: string })
+  | (Attributes & { kind: "device"; device: "character" | "block"; major: number; minor: number });
+
+export interface Attributes {
+  path: string;
+  /** Permission bits with setuid, setgid and sticky: 0 to 0o7777. */
+  mode: number;
+  /** Owner and group, 0 when absent. */
+  uid?: number;
+  gid?: number;
+  /** Seconds since 1970-01-01 UTC, 0 when absent: the same project gives the same bytes. */
+  mtime?: number;
+}
+
+/** A default file that the project does not want. */
+export interface DeletedFile {
+  path: string;
+  kind: "deleted";
+}
+
+/** What a project puts over the default root file system, one entry for each path. */
+export type Overlay = ReadonlyArray<ProjectFile | DeletedFile>;
+
+/** What to build. */
+export interface BuildRequest {
+  target: "initramfs";
+  overlay: Overlay;
+  /** The emulator boots an uncompressed archive a second sooner; downloads are gzipped. */
+  compression: "none" | "gzip";
+  /** The guest's memory in MiB: an archive that cannot be unpacked into it is refused. */
+  memoryMb: number;
+}
+
+/** Where a build is. `done` and `total` are bytes for "fetch", entries for "tree" and "pack", bytes for "compress". */
+export interface BuildProgress {
+  step: "fetch" | "tree" | "pack" | "compress";
+  done: number;
+  total: number;
+}
+
+export interface BuildSuccess {
+  ok: true;
+  bytes: Uint8Array<ArrayBuffer>;
+  /** Lower-case hexadecimal SHA-256 of `bytes`. */
+  sha256: string;
+  entries: number;
+  buildMs: number;
+}
+
+/** `problem` is a sentence for the user, in the form "Cannot X: state". `path` names the entry at fault. */
+export interface BuildFailure {
+  ok: false;
+  reason: "cancelled" | "invalid" | "too-large" | "unavailable" | "crashed";
+  problem: string;
+  path?: string;
+}
+
+export type BuildResult = BuildSuccess | BuildFailure;
+
+/** What the worker exposes over comlink. */
+export interface BuilderApi {
+  build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
+  /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
+  cancel(): void;
+}

@@ -1,0 +1,85 @@
+import { hashSha256 } from "./hash.ts";
+import type { SystemParts } from "./recipe.ts";
+
+interface Manifest {
+  artefacts: { name: string; size: number; sha256: string }[];
+}
+
+const NAMES = ["busybox", "busybox.links", "modules.cpio"] as const;
+
+/** A download that did not succeed; `message` is for the user. */
+export class UnavailableError extends Error {
+  override readonly name = "UnavailableError";
+}
+
+/**
+ * Loads what kernel-build/ made, checks it against its manifest, and keeps it for the next build.
+ * @param base URL of the folder that holds manifest.json
+ */
+export function createSources(base: string): {
+  load(signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<SystemParts>;
+} {
+  let kept: SystemParts | null = null;
+  return {
+    async load(signal, onProgress) {
+      if (kept) return kept;
+      const { artefacts } = (await (await request(base, "manifest.json", signal)).json()) as Manifest;
+      const wanted = NAMES.map((name) => {
+        const artefact = artefacts.find((candidate) => candidate.name === name);
+        if (!artefact) throw new UnavailableError(`Cannot load ${name}: system/manifest.json does not list it`);
+        return artefact;
+      });
+      const total = wanted.reduce((sum, { size }) => sum + size, 0);
+      let done = 0;
+      const files = await Promise.all(
+        wanted.map((artefact) =>
+          download(base, artefact, signal, (bytes) => {
+            done += bytes;
+            onProgress(done, total);
+          }),
+        ),
+      );
+      const [busybox, links, modules] = files as [Uint8Array, Uint8Array, Uint8Array];
+      kept = { busybox, busyboxLinks: new TextDecoder().decode(links), modules };
+      return kept;
+    },
+  };
+}
+
+async function download(
+  base: string,
+  { name, size, sha256 }: Manifest["artefacts"][number],
+  signal: AbortSignal,
+  onBytes: (bytes: number) => void,
+): Promise<Uint8Array> {
+  const response = await request(base, name, signal);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  for (;;) {
+    const { value, done } = await reader.read().catch((error: unknown) => {
+      signal.throwIfAborted();
+      throw new UnavailableError(`Cannot load ${name}: the connection broke (${String(error)})`);
+    });
+    if (done) break;
+    if (at + value.length > size) throw damaged(name);
+    bytes.set(value, at);
+    at += value.length;
+    onBytes(value.length);
+  }
+  if (at !== size || (await hashSha256(bytes)) !== sha256) throw damaged(name);
+  return bytes;
+}
+
+function damaged(name: string): UnavailableError {
+  return new UnavailableError(`Cannot load ${name}: it is not the file that system/manifest.json lists. Reload the page`);
+}
+
+async function request(base: string, name: string, signal: AbortSignal): Promise<Response> {
+  const response = await fetch(new URL(name, base), { signal }).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw new UnavailableError(`Cannot load ${name}: the server does not answer (${String(error)})`);
+  });
+  if (!response.ok) throw new UnavailableError(`Cannot load ${name}: the server answers ${response.status}`);
+  return response;
+}
