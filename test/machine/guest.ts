@@ -1,0 +1,98 @@
+/**
+ * v86 in Node, driven by the page's own machine, agent and boot watch: what the page does without the page.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type DefaultFile, readRootfs } from "../../tools/rootfs.ts";
+import { type Agent, createAgent } from "../../web/agent.ts";
+import { type BootWatch, createBootWatch } from "../../web/boot.ts";
+import { type Machine, startMachine } from "../../web/machine.ts";
+import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../../web/project.ts";
+import type { Overlay } from "../../worker/api.ts";
+import { build } from "../../worker/build.ts";
+import type { SystemParts } from "../../worker/recipe.ts";
+
+export const ROOT = join(import.meta.dirname, "../..");
+const SYSTEM = join(ROOT, "public/system");
+
+export function readSystem(name: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(join(SYSTEM, name)));
+}
+
+export function readParts(): SystemParts {
+  return {
+    busybox: readSystem("busybox"),
+    busyboxLinks: new TextDecoder().decode(readSystem("busybox.links")),
+    modules: readSystem("modules.cpio"),
+  };
+}
+
+export const defaults: readonly DefaultFile[] = readRootfs(join(ROOT, "rootfs"));
+
+/** The initramfs of a project, uncompressed. */
+export async function buildTestInitramfs(overlay: Overlay = [], memoryMb = 256): Promise<Uint8Array<ArrayBuffer>> {
+  const result = await build(
+    { target: "initramfs", overlay, compression: "none", memoryMb },
+    { defaults, loadParts: async () => readParts() },
+    new AbortController().signal,
+    () => {},
+  );
+  if (!result.ok) throw new Error(result.problem);
+  return result.bytes;
+}
+
+export interface Guest {
+  machine: Machine;
+  agent: Agent;
+  watch: BootWatch;
+  /** Everything the serial line has printed. */
+  output(): string;
+  /** Resolves when the condition holds. @throws Error with the last lines after `timeoutMs`. */
+  until(condition: () => boolean, what: string, timeoutMs?: number): Promise<void>;
+}
+
+let emulator: Promise<WebAssembly.Module> | undefined;
+
+/** Boots a machine; it is still booting when this resolves. */
+export async function bootGuest(options: { initramfs: Uint8Array<ArrayBuffer>; memoryMb?: number; commandLine?: string }): Promise<Guest> {
+  emulator ??= WebAssembly.compile(readFileSync(join(ROOT, "node_modules/v86/build/v86.wasm")));
+  const watch = createBootWatch();
+  const startedAt = performance.now();
+  const elapsed = (): number => performance.now() - startedAt;
+  const decoder = new TextDecoder();
+  let output = "";
+  const agent = createAgent((bytes) => machine.sendChannel(bytes));
+  watch.enter("bios", 0);
+  const machine: Machine = await startMachine({
+    emulator: await emulator,
+    bios: readSystem("bios.bin"),
+    vgaBios: readSystem("vgabios.bin"),
+    kernel: readSystem("bzImage"),
+    initramfs: options.initramfs,
+    commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
+    memoryMb: options.memoryMb ?? DEFAULT_MEMORY_MB,
+    screen: null,
+    onSerial(bytes) {
+      const text = decoder.decode(bytes, { stream: true });
+      output += text;
+      watch.serial(text, elapsed());
+    },
+    onChannel: (bytes) => agent.receive(bytes),
+    onBios: (line) => watch.bios(line, elapsed()),
+    onHalt: () => {},
+  });
+  return {
+    machine,
+    agent,
+    watch,
+    output: () => output,
+    async until(condition, what, timeoutMs = 30_000) {
+      const deadline = performance.now() + timeoutMs;
+      while (!condition()) {
+        if (performance.now() > deadline)
+          throw new Error(`No ${what} within ${timeoutMs} ms. Last lines:\n${watch.lastLines(15).join("\n")}`);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
+  };
+}

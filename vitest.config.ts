@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+import site from "./vite.config.ts";
+
+export default defineConfig({
+  plugins: site.plugins ?? [],
+  test: {
+    include: ["test/**/*.test.ts"],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // Machines and browsers share two cores: files run one after the other, so that none is starved.
+    fileParallelism: false,
+    reporters: ["default", "./test/reporter.ts"],
+    allowOnly: false,
+  },
+});

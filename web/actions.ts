@@ -1,0 +1,165 @@
+/** What a person can do, tied to the workspace, the session and the library. A refusal becomes a notice, never an exception. */
+import type { BuildResult } from "../worker/api.ts";
+import type { Library } from "./library.ts";
+import { normalizePath } from "./project.ts";
+import type { Session } from "./session.ts";
+import type { Actions, AppState, BootMode, Notice, Store } from "./state.ts";
+import type { Tabs } from "./tabs.ts";
+import { textOf } from "./text.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface ActionParts {
+  store: Store;
+  library: Library;
+  workspace: Workspace;
+  session: Session;
+  tabs: Tabs;
+  boot(mode: BootMode): Promise<{ promptMs: number }>;
+  /** Builds a gzipped initramfs of the project as it is. */
+  buildDownload(): Promise<BuildResult>;
+  remember(settings: Partial<Pick<AppState, "theme" | "language">>): void;
+  /** The whole project as one file. */
+  bundle(): Promise<Blob>;
+}
+
+/** A file larger than this does not fit into any machine that the page offers. */
+const MAX_UPLOAD_BYTES = 256 * 1024 * 1024;
+
+export function createActions(parts: ActionParts): Actions {
+  const { store, library, workspace, session, tabs } = parts;
+  const text = () => textOf(store.state.language);
+  let lastNotice = 0;
+
+  const notify = (kind: Notice["kind"], words: string, action?: Notice["action"]): void => {
+    lastNotice += 1;
+    const notice: Notice = { id: lastNotice, kind, text: words, ...(action ? { action } : {}) };
+    store.update((state) => ({ ...state, notices: [...state.notices.slice(-3), notice] }));
+  };
+  /** Does something that may be refused. */
+  const attempt = (run: () => void): void => {
+    try {
+      run();
+    } catch (error) {
+      notify("error", error instanceof Error ? error.message : String(error));
+    }
+  };
+  const boot = (): void => {
+    // What went wrong is in the machine's state, for the problem card.
+    parts.boot("cold").catch(() => {});
+  };
+
+  const actions: Actions = {
+    setLanguage: (language) => parts.remember({ language }),
+    setTheme: (theme) => parts.remember({ theme }),
+
+    openFile: (path) => workspace.show(path),
+    closeFile: () => workspace.show(null),
+    editFile: (path, content) => attempt(() => workspace.edit(path, content)),
+    addFile: (path) =>
+      attempt(() => {
+        const target = normalizePath(path);
+        workspace.add(target, "file");
+        workspace.show(target);
+      }),
+    addDirectory: (path) => attempt(() => workspace.add(normalizePath(path), "directory")),
+    upload(directory, files) {
+      for (const file of files) {
+        if (file.size > MAX_UPLOAD_BYTES) {
+          notify("error", text().uploadFailed(file.name, `> ${MAX_UPLOAD_BYTES / 1024 / 1024} MB`));
+          continue;
+        }
+        file.arrayBuffer().then(
+          (content) => attempt(() => workspace.write(`${directory}/${file.name}`, new Uint8Array(content))),
+          (error: unknown) => notify("error", text().uploadFailed(file.name, String(error))),
+        );
+      }
+    },
+    removeFile: (path) =>
+      attempt(() => {
+        const before = workspace.project;
+        workspace.remove(path);
+        notify("info", text().removed(path), { label: text().undo, run: () => attempt(() => workspace.replace(before)) });
+      }),
+    renameFile: (path, to) => attempt(() => workspace.rename(path, to)),
+    chmod: (path, mode) => attempt(() => workspace.chmod(path, mode)),
+    restoreDefault: (path) => attempt(() => workspace.restore(path)),
+    downloadFile: (path) =>
+      attempt(() => saveAs(new Blob([workspace.read(path) as Uint8Array<ArrayBuffer>]), path.slice(path.lastIndexOf("/") + 1))),
+
+    applyAndReboot: boot,
+    restart: boot,
+    powerOn: boot,
+    powerOff: () => void session.shutdown(),
+    pause: () => void session.pause(),
+    resume: () => session.resume(),
+    cancelBuild: () => session.cancelBuild(),
+    goBack: () =>
+      attempt(() => {
+        const version = library.booted(workspace.project.id);
+        if (!version) return;
+        const before = workspace.project;
+        workspace.replace(version);
+        notify("info", text().goBack, { label: text().undo, run: () => attempt(() => workspace.replace(before)) });
+        boot();
+      }),
+    setCommandLine: (commandLine) => attempt(() => workspace.configure({ commandLine })),
+    setMemory: (memoryMb) => attempt(() => workspace.configure({ memoryMb })),
+    sendCtrlAltDel: () => session.sendCtrlAltDel(),
+    focusScreen: (focused) => session.setKeyboard(focused),
+
+    openProject(id) {
+      workspace.open(id);
+      boot();
+    },
+    createProject(name) {
+      workspace.open(library.create(name).id);
+      boot();
+    },
+    duplicateProject() {
+      workspace.duplicate();
+      boot();
+    },
+    renameProject: (name) => attempt(() => workspace.configure({ name })),
+    removeProject(id) {
+      const name = library.get(id)?.name ?? "";
+      library.remove(id);
+      const next = library.list().at(-1) ?? library.create("smart-os");
+      workspace.open(next.id);
+      boot();
+      notify("info", text().removed(name), {
+        label: text().undo,
+        run: () => {
+          library.restore(id);
+          actions.openProject(id);
+        },
+      });
+    },
+    takeOver: () => tabs.takeOver(),
+    downloadProject: () =>
+      void parts.bundle().then(
+        (blob) => saveAs(blob, `${workspace.project.name}.smartos`),
+        (error: unknown) => notify("error", String(error instanceof Error ? error.message : error)),
+      ),
+    async downloadInitramfs() {
+      const result = await parts.buildDownload();
+      if (result.ok) saveAs(new Blob([result.bytes]), `${workspace.project.name}.cpio.gz`);
+      else if (result.reason !== "cancelled") notify("error", result.problem);
+    },
+    retrySave() {
+      library.save(workspace.project);
+      void library.flush();
+    },
+    dismissNotice: (id) => store.update((state) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) })),
+  };
+  return actions;
+}
+
+function saveAs(blob: Blob, name: string): void {
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+  // The download has begun by then; the browser keeps what it still needs.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}

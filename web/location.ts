@@ -1,0 +1,35 @@
+import type { BootMode, Language } from "./state.ts";
+
+/** What the address asks for: docs/architecture.md lists the parameters. */
+export interface Wishes {
+  project: string | null;
+  boot: BootMode | null;
+  commandLine: string | null;
+  memoryMb: number | null;
+  language: Language | null;
+  embed: boolean;
+}
+
+/** Reads the page's address. A value that makes no sense is ignored, as if it were absent. */
+export function readLocation(href: string, languages: readonly string[]): Wishes {
+  const { searchParams } = new URL(href);
+  const memory = Number(searchParams.get("mem"));
+  const boot = searchParams.get("boot");
+  const language = searchParams.get("lang");
+  return {
+    project: searchParams.get("project")?.trim() || null,
+    boot: boot === "cold" || boot === "warm" || boot === "disk" ? boot : null,
+    commandLine: searchParams.get("cmdline"),
+    memoryMb: Number.isInteger(memory) && memory >= 48 && memory <= 1024 ? memory : null,
+    language: language === "en" || language === "zh" ? language : preferred(languages),
+    embed: searchParams.get("embed") === "1",
+  };
+}
+
+function preferred(languages: readonly string[]): Language | null {
+  for (const language of languages) {
+    if (language.startsWith("zh")) return "zh";
+    if (language.startsWith("en")) return null;
+  }
+  return null;
+}

@@ -1,0 +1,236 @@
+/**
+ * The emulated PC: the only importer of v86. Everything the page needs of it is behind `Machine`.
+ *
+ * v86 runs on the thread that starts it, in slices of about a millisecond. Its npm build keeps property names, which
+ * is what makes the internals below reachable; they are typed here as far as they are used.
+ */
+import { V86 } from "v86";
+
+/** What a cold boot needs, all of it in memory. */
+export interface MachineOptions {
+  /** v86's WebAssembly module, compiled once for all boots. */
+  emulator: WebAssembly.Module;
+  bios: Uint8Array<ArrayBuffer>;
+  vgaBios: Uint8Array<ArrayBuffer>;
+  kernel: Uint8Array<ArrayBuffer>;
+  initramfs: Uint8Array<ArrayBuffer>;
+  commandLine: string;
+  /** Guest memory in MiB, a power of two from 32 to 1024. */
+  memoryMb: number;
+  /** Element with a `<div>` for text mode and a `<canvas>` for graphics, or null without a screen (Node). */
+  screen: HTMLElement | null;
+  onSerial(bytes: Uint8Array): void;
+  /** Bytes from the guest's /dev/hvc0. */
+  onChannel(bytes: Uint8Array): void;
+  /** A line of the BIOS's own log (its debug port 0x402). */
+  onBios(line: string): void;
+  /** The processor stopped with interrupts off: nothing will wake it again. */
+  onHalt(): void;
+}
+
+export interface Machine {
+  sendSerial(bytes: Uint8Array): void;
+  /** Bytes for the guest's /dev/hvc0; they wait until the guest has room for them. */
+  sendChannel(bytes: Uint8Array): void;
+  pause(): Promise<void>;
+  resume(): void;
+  /** Ends the machine for good and frees its memory. */
+  stop(): Promise<void>;
+  /** While on, key presses anywhere in the window go to the guest's keyboard. */
+  setKeyboard(enabled: boolean): void;
+  sendCtrlAltDel(): void;
+  /** Instructions executed since power-on, modulo 2³². */
+  instructions(): number;
+}
+
+interface VirtQueue {
+  is_configured(): boolean;
+  has_request(): boolean;
+}
+
+interface Internals {
+  bus: { send(event: string, data?: unknown): void };
+  v86: {
+    cpu: {
+      io: {
+        register_read(port: number, device: object, read8: () => number): void;
+        register_write(port: number, device: object, write8: (byte: number) => void): void;
+      };
+      devices: { virtio_console?: { virtio: { queues: VirtQueue[] } } };
+    };
+  };
+}
+
+const KEYBOARD_CONTROLLER_DELETE = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
+
+/** The virtio console's first port takes whole buffers of a page from us. */
+const CHANNEL_CHUNK = 4096;
+
+/**
+ * Switches a machine on. It runs when the promise resolves.
+ * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had.
+ */
+export async function startMachine(options: MachineOptions): Promise<Machine> {
+  const placement = placeInitramfs(options);
+  let failure: unknown;
+  const instance = (imports: WebAssembly.Imports): Promise<WebAssembly.Exports> =>
+    WebAssembly.instantiate(options.emulator, imports).then(
+      (started) => started.exports,
+      (error: unknown) => {
+        failure = error;
+        throw error;
+      },
+    );
+  const emulator = new V86({
+    wasm_fn: instance,
+    memory_size: options.memoryMb * MIB,
+    vga_memory_size: 2 * MIB,
+    bios: { buffer: options.bios.buffer },
+    vga_bios: { buffer: options.vgaBios.buffer },
+    // v86 writes the command line and the addresses into the kernel's header: each boot gets a copy.
+    bzimage: { buffer: options.kernel.slice().buffer },
+    cmdline: options.commandLine,
+    screen: { container: options.screen },
+    virtio_console: { type: "none" },
+    net_device: { type: "virtio" },
+    disable_speaker: true,
+    disable_mouse: true,
+    disable_keyboard: options.screen === null,
+    autostart: false,
+  });
+  emulator.keyboard_set_enabled(false);
+  await new Promise<void>((resolve, reject) => {
+    emulator.add_listener("emulator-loaded", resolve);
+    const timer = setInterval(() => {
+      if (failure === undefined) return;
+      clearInterval(timer);
+      reject(new Error(`Cannot start the machine: ${String(failure)}`));
+    }, 50);
+    emulator.add_listener("emulator-loaded", () => clearInterval(timer));
+  });
+  const internals = emulator as unknown as Internals;
+  const { cpu } = internals.v86;
+
+  emulator.write_memory(options.initramfs, placement.address);
+  emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
+
+  listenToBios(cpu.io, options.onBios);
+  emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
+  emulator.add_listener("virtio-console0-output-bytes", (bytes) => options.onChannel(bytes));
+  (emulator.add_listener as (event: string, listener: () => void) => void)("cpu-event-halt", options.onHalt);
+
+  const channel = new ChannelQueue(
+    () => cpu.devices.virtio_console?.virtio.queues[0],
+    (bytes) => internals.bus.send("virtio-console0-input-bytes", bytes),
+  );
+
+  await emulator.run();
+  return {
+    sendSerial: (bytes) => emulator.serial_send_bytes(0, bytes),
+    sendChannel: (bytes) => channel.send(bytes),
+    pause: () => emulator.stop(),
+    resume: () => void emulator.run(),
+    stop: async () => {
+      channel.stop();
+      await emulator.destroy();
+    },
+    setKeyboard: (enabled) => emulator.keyboard_set_enabled(enabled),
+    sendCtrlAltDel: () => emulator.keyboard_send_scancodes(KEYBOARD_CONTROLLER_DELETE),
+    instructions: () => emulator.get_instruction_counter() >>> 0,
+  };
+}
+
+const MIB = 1024 * 1024;
+
+/** Where v86 puts the kernel's real-mode part, and the fields in it (Documentation/arch/x86/boot.rst). */
+const SETUP_HEADER = 0x80000;
+const RAMDISK_IMAGE = 0x218;
+const INITRD_ADDR_MAX = 0x22c;
+const HEADER_MAGIC = 0x202;
+/** "HdrS", little endian. */
+const HDRS = 0x53726448;
+const PREFERRED_ADDRESS = 0x258;
+const INIT_SIZE = 0x260;
+/**
+ * SeaBIOS tells the kernel that the last 16 MiB are taken, and works for itself just below them while it starts:
+ * what stood there would be overwritten.
+ */
+const BIOS_RESERVE = 20 * MIB;
+
+/**
+ * Decides where the initramfs goes: as high as the kernel and the BIOS allow, as boot loaders do. v86's own loader
+ * always takes 64 MiB, which would make machines with less memory impossible.
+ */
+function placeInitramfs(options: MachineOptions): { address: number; header: Uint8Array } {
+  const view = new DataView(options.kernel.buffer, options.kernel.byteOffset, options.kernel.byteLength);
+  if (options.kernel.length < 1024 || view.getUint32(HEADER_MAGIC, true) !== HDRS)
+    throw new Error("Cannot start the machine: the kernel is not a bzImage");
+  const top = Math.min(options.memoryMb * MIB - BIOS_RESERVE, view.getUint32(INITRD_ADDR_MAX, true));
+  const address = (top - options.initramfs.length) & ~0xfff;
+  // The kernel unpacks itself from its preferred address on.
+  if (address < view.getUint32(PREFERRED_ADDRESS, true) + view.getUint32(INIT_SIZE, true))
+    throw new Error(
+      `Cannot start the machine: ${Math.ceil(options.initramfs.length / MIB)} MB of initramfs do not fit beside ` +
+        `the kernel into ${options.memoryMb} MB of memory`,
+    );
+  const header = new DataView(new ArrayBuffer(8));
+  header.setUint32(0, address, true);
+  header.setUint32(4, options.initramfs.length, true);
+  return { address, header: new Uint8Array(header.buffer) };
+}
+
+/** SeaBIOS logs to port 0x402 when reading it gives 0xe9 (QEMU's debug console, docs/specs/…/debugcon). */
+function listenToBios(io: Internals["v86"]["cpu"]["io"], onLine: (line: string) => void): void {
+  let line = "";
+  io.register_read(0x402, {}, () => 0xe9);
+  io.register_write(0x402, {}, (byte) => {
+    if (byte !== 10) line += String.fromCharCode(byte);
+    else {
+      onLine(line);
+      line = "";
+    }
+  });
+}
+
+/** The serial line delivers single bytes; one emulator slice's worth of them becomes one array. */
+function batchBytes(deliver: (bytes: Uint8Array) => void): (byte: number) => void {
+  let pending: number[] = [];
+  return (byte) => {
+    if (pending.push(byte) > 1) return;
+    queueMicrotask(() => {
+      const bytes = Uint8Array.from(pending);
+      pending = [];
+      deliver(bytes);
+    });
+  };
+}
+
+/** v86 drops console input when the guest has offered no buffer, so it is held back until there is one. */
+class ChannelQueue {
+  #pending: Uint8Array[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly queue: () => VirtQueue | undefined,
+    private readonly deliver: (bytes: Uint8Array) => void,
+  ) {}
+
+  send(bytes: Uint8Array): void {
+    for (let start = 0; start < bytes.length; start += CHANNEL_CHUNK)
+      this.#pending.push(bytes.slice(start, start + CHANNEL_CHUNK));
+    this.#pump();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#pending = [];
+  }
+
+  #pump(): void {
+    clearTimeout(this.#timer);
+    const queue = this.queue();
+    while (this.#pending.length > 0 && queue?.is_configured() && queue.has_request())
+      this.deliver(this.#pending.shift() as Uint8Array);
+    if (this.#pending.length > 0) this.#timer = setTimeout(() => this.#pump(), 5);
+  }
+}

@@ -1,0 +1,226 @@
+/** The page: wires storage, project, machine and views together, and boots. */
+import emulatorPath from "v86/build/v86.wasm?url";
+import { createActions } from "./actions.ts";
+import { plain } from "./boot.ts";
+import { createBuilder } from "./builder.ts";
+import { el } from "./dom.ts";
+import type { Editor } from "./editor.ts";
+import { openLibrary } from "./library.ts";
+import { readLocation } from "./location.ts";
+import { type Bootable, bootsAlike } from "./project.ts";
+import { type BootRecipe, createSession } from "./session.ts";
+import { readSettings, writeSettings } from "./settings.ts";
+import { createSmartOs, type SmartOs } from "./smartos.ts";
+import { type AppState, type BootMode, createStore, type Language } from "./state.ts";
+import { createSystemLoader } from "./system.ts";
+import { createTabs } from "./tabs.ts";
+import { createTerminal } from "./terminal.ts";
+import { textOf } from "./text.ts";
+import { createWorkbench, type Workbench } from "./views/workbench.ts";
+import { createWorkspace } from "./workspace.ts";
+
+declare global {
+  interface Window {
+    smartos: SmartOs;
+  }
+}
+
+/** What `waitFor` can look at: more than a boot prints, less than would weigh on the page. */
+const PRINTED_LIMIT = 1 << 20;
+
+async function start(): Promise<void> {
+  const wishes = readLocation(location.href, navigator.languages);
+  const systemUrl = new URL("./system/", document.baseURI);
+  const loadSystem = createSystemLoader(systemUrl, new URL(emulatorPath, document.baseURI));
+  // The largest downloads start before anything else is done.
+  loadSystem().catch(() => {});
+  const settings = readSettings();
+
+  const store = createStore(initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed));
+  const text = () => textOf(store.state.language);
+  const library = await openLibrary((state, problem) => {
+    store.update((before) => ({ ...before, storage: { state, ...(problem ? { reason: text().storage[problem] } : {}) } }));
+    if (state === "saved") tabs.announce(workspace.project.id);
+  });
+  const tabs = createTabs(
+    () => library.flush(),
+    (id) => {
+      if (id === workspace.project.id && !store.state.writable) void library.reload(id).then(() => workspace.refresh());
+    },
+  );
+  const known = library.list();
+  const wanted = wishes.project === null ? undefined : known.find(({ name }) => name === wishes.project);
+  const first = wanted ?? (wishes.project === null ? (library.get(library.lastId() ?? "") ?? known.at(-1)) : undefined);
+  const project = first ?? library.create(wishes.project ?? "smart-os");
+  const workspace = createWorkspace(store, library, tabs, project.id);
+
+  const terminal = createTerminal();
+  const screen = el("div", { className: "screen", tabIndex: 0 }, el("div"), el("canvas"));
+  (screen.firstElementChild as HTMLElement).style.whiteSpace = "pre";
+
+  let printed = "";
+  const printedListeners = new Set<() => void>();
+  const decoder = new TextDecoder();
+  const builder = createBuilder(systemUrl);
+  const recipe = (): BootRecipe => {
+    const { files, commandLine, memoryMb } = workspace.project;
+    return { overlay: files, commandLine: wishes.commandLine ?? commandLine, memoryMb: wishes.memoryMb ?? memoryMb };
+  };
+  const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
+    if (mode === "disk") return Promise.reject(new Error("Cannot boot from disk: this page boots cold; disks are not built in yet"));
+    workspace.setRunning(version(recipe()));
+    return session.boot(recipe(), "cold");
+  };
+  const session = createSession({
+    build: (request, options) => builder.build(request, options),
+    loadSystem,
+    screen,
+    onSerial(bytes) {
+      terminal.write(bytes);
+      printed = (printed + plain(decoder.decode(bytes, { stream: true }))).slice(-PRINTED_LIMIT);
+      for (const listener of printedListeners) listener();
+    },
+    onPowerOn() {
+      printed = "";
+      terminal.reset();
+    },
+    onChange: (machine, timeline) => store.update((state) => ({ ...state, machine, timeline })),
+    onBooted(booted) {
+      library.saveBooted(workspace.project.id, version(booted));
+    },
+    onRestart: () => void boot("cold").catch(() => {}),
+    describe: (kind, phase, detail) => text().problem(kind, text().phases[phase], detail),
+    async canGoBack() {
+      const booted = library.booted(workspace.project.id);
+      return booted !== undefined && !bootsAlike(booted, workspace.project);
+    },
+  });
+  terminal.onInput((bytes) => session.send(bytes));
+  terminal.onResize((size) => session.resize(size));
+  session.resize(terminal.size());
+
+  const actions = createActions({
+    store,
+    library,
+    workspace,
+    session,
+    tabs,
+    boot,
+    buildDownload: () => builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 }),
+    remember(change) {
+      store.update((state) => ({ ...state, ...change }));
+      writeSettings(change);
+    },
+    bundle: async () => (await import("./bundle.ts")).bundleProject(workspace.project),
+  });
+
+  let editor: Promise<Editor> | null = null;
+  const loadEditor = (): Promise<Editor> => {
+    editor ??= import("./editor.ts").then(({ createEditor }) => createEditor((path, content) => actions.editFile(path, content)));
+    return editor;
+  };
+  showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
+  workspace.open(project.id);
+
+  const firstBoot = boot(wishes.boot ?? "cold");
+  const ready = firstBoot.then(
+    () => session.agentReady().catch(() => {}),
+    () => {},
+  );
+  window.smartos = createSmartOs({
+    ready,
+    store,
+    session,
+    workspace,
+    boot,
+    type: (words) => terminal.type(words),
+    printed: () => printed,
+    onPrinted(listener) {
+      printedListeners.add(listener);
+      return () => printedListeners.delete(listener);
+    },
+    flush: () => library.flush(),
+  });
+  terminal.focus();
+  // Once it is quiet, and only where it is still a question.
+  void ready.then(() => navigator.storage?.persist?.()).catch(() => {});
+}
+
+function version({ overlay, commandLine, memoryMb }: BootRecipe): Bootable {
+  return { files: overlay, commandLine, memoryMb };
+}
+
+/** Keeps the page showing the state, in the language and the colours that are chosen. */
+function showWorkbench(
+  store: ReturnType<typeof createStore>,
+  create: () => Workbench,
+  terminal: ReturnType<typeof createTerminal>,
+  actions: { applyAndReboot(): void },
+): void {
+  const root = document.getElementById("workbench") as HTMLElement;
+  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+  let workbench: Workbench | null = null;
+  let language: Language | null = null;
+  const colour = (): void => {
+    const { theme } = store.state;
+    const isDark = theme === "dark" || (theme === "system" && darkSystem.matches);
+    document.documentElement.dataset.theme = isDark ? "dark" : "light";
+    terminal.setDark(isDark);
+  };
+  darkSystem.addEventListener("change", colour);
+  let theme: string | null = null;
+  store.subscribe((state) => {
+    if (state.theme !== theme) {
+      theme = state.theme;
+      colour();
+    }
+    if (state.language !== language) {
+      language = state.language;
+      document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+      workbench?.dispose();
+      workbench = create();
+      root.replaceChildren(workbench.element);
+    }
+    document.title = `${state.project.name || "smart-os"} – smart-os`;
+    workbench?.update(state);
+  });
+
+  const onKey = (event: KeyboardEvent): boolean => {
+    const isApply = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+    const isCycle = event.key === "F6";
+    if (!isApply && !isCycle) return true;
+    if (event.type === "keydown") {
+      if (isApply) actions.applyAndReboot();
+      else workbench?.cycleFocus(event.shiftKey ? -1 : 1);
+    }
+    event.preventDefault();
+    event.stopPropagation();
+    return false;
+  };
+  terminal.onKey(onKey);
+  // Before the editor's own keys and the guest's screen see it.
+  addEventListener("keydown", onKey, true);
+}
+
+function initialState(language: Language, theme: AppState["theme"], embed: boolean): AppState {
+  return {
+    language,
+    theme,
+    embed,
+    projects: [],
+    project: { id: "", name: "", commandLine: "", memoryMb: 0 },
+    writable: true,
+    files: [],
+    openFile: null,
+    pendingEdits: false,
+    storage: { state: "saved" },
+    machine: { status: "off", mode: "cold", phase: null, poweredAt: null, promptMs: null, memoryMb: 0, build: null, problem: null },
+    timeline: [],
+    notices: [],
+  };
+}
+
+start().catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  document.body.replaceChildren(el("p", { className: "empty" }, `Cannot start the page: ${message}`));
+});

@@ -1,0 +1,285 @@
+/**
+ * One machine after the other: builds the project, switches the machine on, follows its boot, and says what happened.
+ */
+import type { BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
+import { type Agent, type CommandResult, createAgent } from "./agent.ts";
+import { type BootWatch, createBootWatch } from "./boot.ts";
+import { type Machine, startMachine } from "./machine.ts";
+import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
+import type { SystemFiles } from "./system.ts";
+
+/** What a machine is made of: the parts of a project that decide how it boots. */
+export interface BootRecipe {
+  overlay: BuildRequest["overlay"];
+  commandLine: string;
+  memoryMb: number;
+}
+
+export interface SessionEnvironment {
+  build(
+    request: BuildRequest,
+    options: { signal: AbortSignal; onProgress(progress: BuildProgress): void },
+  ): Promise<BuildResult>;
+  loadSystem(): Promise<SystemFiles>;
+  /** Where v86 draws; null in Node. */
+  screen: HTMLElement | null;
+  /** The serial line's bytes; an empty terminal is asked for by `onPowerOn`. */
+  onSerial(bytes: Uint8Array): void;
+  onPowerOn(): void;
+  onChange(machine: MachineState, timeline: readonly TimelineBar[]): void;
+  /** A shell came up from this recipe. */
+  onBooted(recipe: BootRecipe): void;
+  /** The guest asked for a reboot: the recipe of now is booted. */
+  onRestart(): void;
+  describe(kind: Problem["kind"], phase: Phase, detail: string): string;
+  canGoBack(recipe: BootRecipe): Promise<boolean>;
+}
+
+export interface Session {
+  /** Resolves at the first prompt. @throws Error with the problem's sentence when no shell comes. */
+  boot(recipe: BootRecipe, mode: BootMode): Promise<{ promptMs: number }>;
+  /** Asks the guest to power off, and switches it off if it does not. */
+  shutdown(): Promise<void>;
+  pause(): Promise<void>;
+  resume(): void;
+  cancelBuild(): void;
+  send(bytes: Uint8Array): void;
+  run(command: string, timeoutMs: number): Promise<CommandResult>;
+  resize(size: { columns: number; rows: number }): void;
+  setKeyboard(enabled: boolean): void;
+  sendCtrlAltDel(): void;
+  readonly machine: MachineState;
+  readonly timeline: readonly TimelineBar[];
+  /** Resolves when the guest's agent has answered. */
+  agentReady(): Promise<void>;
+}
+
+/** No output and no shell for this long: the page speaks up, the machine goes on. */
+const SILENCE_MS = 15_000;
+/** Output but no shell for this long, likewise. */
+const PATIENCE_MS = 60_000;
+const SHUTDOWN_MS = 8_000;
+const PROBLEM_LINES = 12;
+
+interface Run {
+  recipe: BootRecipe;
+  watch: BootWatch;
+  agent: Agent;
+  machine: Machine | null;
+  startedAt: number;
+  lastOutputAt: number;
+  ended: boolean;
+  abort: AbortController;
+  settle: { resolve(value: { promptMs: number }): void; reject(error: Error): void };
+}
+
+export function createSession(environment: SessionEnvironment): Session {
+  let state: MachineState = {
+    status: "off",
+    mode: "cold",
+    phase: null,
+    poweredAt: null,
+    promptMs: null,
+    memoryMb: 0,
+    build: null,
+    problem: null,
+  };
+  let run: Run | null = null;
+  let terminalSize: { columns: number; rows: number } | null = null;
+  let keyboard = false;
+
+  const emit = (change: Partial<MachineState>): void => {
+    state = { ...state, ...change };
+    environment.onChange(state, run?.watch.timeline ?? []);
+  };
+
+  const fail = async (on: Run, kind: Problem["kind"], detail: string, path?: string): Promise<void> => {
+    const phase = on.watch.phase ?? "build";
+    const text = environment.describe(kind, phase, detail);
+    on.settle.reject(new Error(text));
+    const problem: Problem = {
+      phase,
+      kind,
+      text,
+      lines: on.watch.lastLines(PROBLEM_LINES),
+      canGoBack: await environment.canGoBack(on.recipe).catch(() => false),
+      ...(path === undefined ? {} : { path }),
+    };
+    if (run !== on) return;
+    const fatal = kind !== "no-shell";
+    emit(fatal ? { problem, status: "failed", build: null } : { problem });
+  };
+
+  /** Ends a run and frees its machine; the state is left to whoever comes next. */
+  const end = async (on: Run, reason: string): Promise<void> => {
+    if (on.ended) return;
+    on.ended = true;
+    on.abort.abort();
+    on.agent.stop(reason);
+    on.settle.reject(new Error(`Cannot finish booting: ${reason}`));
+    await on.machine?.stop();
+  };
+
+  const off = async (on: Run, reason: string): Promise<void> => {
+    await end(on, reason);
+    if (run === on) emit({ status: "off", phase: null, poweredAt: null, build: null });
+  };
+
+  const follow = (on: Run): void => {
+    if (run !== on || on.ended) return;
+    const { watch } = on;
+    if (watch.failure && state.status !== "failed") {
+      // The kernel stops here for good: nothing is lost by switching the processor off.
+      void on.machine?.pause();
+      const { kind, text } = watch.failure;
+      on.agent.stop("the kernel panicked");
+      emit({ status: "failed", phase: watch.phase });
+      void fail(on, kind, text);
+      return;
+    }
+    if (watch.promptMs !== null && state.promptMs === null) {
+      emit({ status: state.status === "paused" ? "paused" : "running", phase: "shell", promptMs: watch.promptMs, problem: null });
+      on.settle.resolve({ promptMs: watch.promptMs });
+      environment.onBooted(on.recipe);
+    } else if (watch.phase !== state.phase) emit({ phase: watch.phase });
+    if (watch.end === "restarting") void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart());
+    else if (watch.end) void off(on, "the guest was powered off");
+  };
+
+  setInterval(() => {
+    const on = run;
+    if (!on || on.ended || state.status !== "booting" || state.problem) return;
+    const now = performance.now();
+    if (now - on.lastOutputAt > SILENCE_MS || now - on.startedAt > PATIENCE_MS)
+      void fail(on, "no-shell", on.watch.lastLines(1)[0] ?? "");
+  }, 500);
+
+  const powerOn = async (on: Run, mode: BootMode): Promise<void> => {
+    const elapsed = (): number => performance.now() - on.startedAt;
+    on.watch.enter("build", 0);
+    emit({ status: "building", mode, phase: "build", promptMs: null, problem: null, memoryMb: on.recipe.memoryMb, build: null });
+    // The emulator and the kernel come over the network while the builder works.
+    const [built, system] = await Promise.all([
+      environment.build(
+        { target: "initramfs", overlay: on.recipe.overlay, compression: "none", memoryMb: on.recipe.memoryMb },
+        { signal: on.abort.signal, onProgress: (build) => run === on && emit({ build }) },
+      ),
+      environment.loadSystem().catch((error: unknown) => String(error instanceof Error ? error.message : error)),
+    ]);
+    if (run !== on || on.ended) return;
+    if (!built.ok) return refuse(on, built);
+    if (typeof system === "string") return void fail(on, "unavailable", system);
+    const decoder = new TextDecoder();
+    on.watch.enter("bios", elapsed());
+    environment.onPowerOn();
+    emit({ status: "booting", phase: "bios", poweredAt: performance.now(), build: null });
+    on.machine = await startMachine({
+      ...system,
+      initramfs: built.bytes,
+      commandLine: on.recipe.commandLine,
+      memoryMb: on.recipe.memoryMb,
+      screen: environment.screen,
+      onSerial(bytes) {
+        if (on.ended) return;
+        on.lastOutputAt = performance.now();
+        environment.onSerial(bytes);
+        const before = on.watch.phase;
+        on.watch.serial(decoder.decode(bytes, { stream: true }), elapsed());
+        follow(on);
+        if (before !== on.watch.phase) environment.onChange(state, on.watch.timeline);
+      },
+      onChannel: (bytes) => on.agent.receive(bytes),
+      onBios(line) {
+        on.lastOutputAt = performance.now();
+        on.watch.bios(line, elapsed());
+        follow(on);
+      },
+      onHalt() {
+        // A panic and a power-off say so on the serial line first; anything else that stops the processor is a fault.
+        if (on.watch.failure || on.watch.end || on.ended) return;
+        if (on.watch.promptMs === null) void fail(on, "emulator", "the processor halted");
+        else void off(on, "the processor halted");
+      },
+    });
+    if (on.ended) return void on.machine.stop();
+    on.machine.setKeyboard(keyboard);
+  };
+
+  const refuse = (on: Run, built: BuildFailure): void => {
+    if (built.reason === "cancelled") return void off(on, "the build was cancelled");
+    const kind = built.reason === "invalid" || built.reason === "too-large" ? "invalid" : "unavailable";
+    void fail(on, kind, built.problem, built.path);
+  };
+
+  return {
+    get machine() {
+      return state;
+    },
+    get timeline() {
+      return run?.watch.timeline ?? [];
+    },
+    async boot(recipe, mode) {
+      const previous = run;
+      let settle!: Run["settle"];
+      const prompt = new Promise<{ promptMs: number }>((resolve, reject) => {
+        settle = { resolve, reject };
+      });
+      // Buttons start boots without waiting for them; the problem is shown in any case.
+      prompt.catch(() => {});
+      const on: Run = {
+        recipe,
+        watch: createBootWatch(),
+        agent: createAgent((bytes) => on.machine?.sendChannel(bytes)),
+        machine: null,
+        startedAt: performance.now(),
+        lastOutputAt: performance.now(),
+        ended: false,
+        abort: new AbortController(),
+        settle,
+      };
+      run = on;
+      if (terminalSize) on.agent.resize("ttyS0", terminalSize);
+      if (previous) await end(previous, "another boot was started");
+      powerOn(on, mode).catch((error: unknown) => fail(on, "emulator", error instanceof Error ? error.message : String(error)));
+      return prompt;
+    },
+    async shutdown() {
+      const on = run;
+      if (!on || on.ended) return;
+      if (state.status === "paused") on.machine?.resume();
+      if (state.status === "running" || state.status === "paused") {
+        await on.agent.run("poweroff", 2000).catch(() => {});
+        const deadline = performance.now() + SHUTDOWN_MS;
+        while (!on.ended && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      await off(on, "the machine was switched off");
+    },
+    async pause() {
+      if (!run?.machine || (state.status !== "running" && state.status !== "booting")) return;
+      await run.machine.pause();
+      emit({ status: "paused" });
+    },
+    resume() {
+      if (!run?.machine || state.status !== "paused") return;
+      run.lastOutputAt = performance.now();
+      run.machine.resume();
+      emit({ status: state.promptMs === null ? "booting" : "running" });
+    },
+    cancelBuild: () => run?.abort.abort(),
+    send: (bytes) => run?.machine?.sendSerial(bytes),
+    run: (command, timeoutMs) =>
+      run && !run.ended
+        ? run.agent.run(command, timeoutMs)
+        : Promise.reject(new Error("Cannot run a command: the machine is off")),
+    agentReady: () => (run ? run.agent.ready : Promise.reject(new Error("Cannot reach the guest: the machine is off"))),
+    resize(size) {
+      terminalSize = size;
+      run?.agent.resize("ttyS0", size);
+    },
+    setKeyboard(enabled) {
+      keyboard = enabled;
+      run?.machine?.setKeyboard(enabled);
+    },
+    sendCtrlAltDel: () => run?.machine?.sendCtrlAltDel(),
+  };
+}

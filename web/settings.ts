@@ -1,0 +1,29 @@
+import type { Language, Theme } from "./state.ts";
+
+/** Choices that hold for all projects. Storage that is refused only means that they are not remembered. */
+export interface Settings {
+  theme?: Theme;
+  language?: Language;
+}
+
+const KEY = "smart-os:settings";
+
+export function readSettings(): Settings {
+  try {
+    const value = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Settings;
+    return {
+      ...(value.theme === "light" || value.theme === "dark" ? { theme: value.theme } : {}),
+      ...(value.language === "en" || value.language === "zh" ? { language: value.language } : {}),
+    };
+  } catch {
+    return {};
+  }
+}
+
+export function writeSettings(change: Settings): void {
+  try {
+    localStorage.setItem(KEY, JSON.stringify({ ...readSettings(), ...change }));
+  } catch {
+    // Not remembered, see above.
+  }
+}

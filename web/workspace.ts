@@ -1,0 +1,189 @@
+/**
+ * The open project: every change a person or a script makes to it, its saving, and what the views show of it.
+ */
+import defaults from "virtual:rootfs";
+import type { ProjectFile } from "../worker/api.ts";
+import type { Library } from "./library.ts";
+import {
+  type Bootable,
+  bootsAlike,
+  changeMode,
+  checkCommandLine,
+  decodeText,
+  listFiles,
+  normalizePath,
+  type Project,
+  ProjectError,
+  readFile,
+  removeFile,
+  renameFile,
+  restoreDefault,
+  uniqueName,
+  writeFile,
+} from "./project.ts";
+import type { OpenFile, Store } from "./state.ts";
+import type { Tabs } from "./tabs.ts";
+import { textOf } from "./text.ts";
+
+export interface Workspace {
+  readonly project: Project;
+  open(id: string): void;
+  /** Reads a file of the project or a default one. @throws ProjectError when there is none, or it is no file */
+  read(path: string): Uint8Array;
+  /** Writes a file; the mode stays when it is not given, 0644 for a new one. */
+  write(path: string, content: Uint8Array | string, mode?: number): void;
+  /** Takes the editor's text of a file; the editor itself already shows it. */
+  edit(path: string, text: string): void;
+  /** Makes a new empty file or directory. @throws ProjectError when the name is taken */
+  add(path: string, kind: "file" | "directory"): void;
+  remove(path: string): void;
+  rename(path: string, to: string): void;
+  chmod(path: string, mode: number): void;
+  restore(path: string): void;
+  configure(change: { commandLine?: string; memoryMb?: number; name?: string }): void;
+  /** Takes the files and settings of another version. */
+  replace(version: Bootable): void;
+  duplicate(): void;
+  show(path: string | null): void;
+  /** Notes what the running system was built from. */
+  setRunning(recipe: Bootable | null): void;
+  /** The project as another tab has stored it. */
+  refresh(): void;
+}
+
+export function createWorkspace(store: Store, library: Library, tabs: Tabs, firstId: string): Workspace {
+  let project = library.get(firstId) as Project;
+  let running: Bootable | null = null;
+  let openPath: string | null = null;
+  let revision = 0;
+  const encoder = new TextEncoder();
+
+  const openFile = (): OpenFile | null => {
+    if (openPath === null) return null;
+    const file = readFile(project, defaults, openPath);
+    if (!file) return null;
+    const original = defaults.find(({ path }) => path === openPath);
+    return {
+      path: openPath,
+      text: file.kind === "file" ? decodeText(file.content) : null,
+      defaultText: original?.content ?? null,
+      size: file.kind === "file" ? file.content.length : 0,
+      mode: file.mode,
+      revision,
+    };
+  };
+
+  const emit = (): void =>
+    store.update((state) => ({
+      ...state,
+      project: { id: project.id, name: project.name, commandLine: project.commandLine, memoryMb: project.memoryMb },
+      projects: library.list().map(({ id, name, updatedAt }) => ({ id, name, updatedAt })),
+      files: listFiles(project, defaults),
+      openFile: openFile(),
+      pendingEdits: running !== null && !bootsAlike(running, project),
+    }));
+
+  const change = (next: Project, fromEditor = false): void => {
+    if (!store.state.writable) throw new ProjectError(textOf(store.state.language).readOnlyError);
+    project = { ...next, updatedAt: Date.now() };
+    if (!fromEditor) revision += 1;
+    library.save(project);
+    emit();
+  };
+
+  const existing = (path: string): ProjectFile | undefined => readFile(project, defaults, path);
+
+  const workspace: Workspace = {
+    get project() {
+      return project;
+    },
+    open(id) {
+      const next = library.get(id);
+      if (!next) return;
+      project = next;
+      running = null;
+      revision += 1;
+      library.setLast(id);
+      openPath = existing("/etc/init.d/rcS") ? "/etc/init.d/rcS" : null;
+      tabs.hold(id, (writable) => {
+        if (project.id === id) store.update((state) => ({ ...state, writable }));
+      });
+      emit();
+    },
+    read(path) {
+      const file = existing(normalizePath(path));
+      if (!file) throw new ProjectError(`Cannot read ${path}: there is no such file in the project`);
+      if (file.kind !== "file") throw new ProjectError(`Cannot read ${path}: it is a ${file.kind}`);
+      return file.content.slice();
+    },
+    write(path, content, mode) {
+      const target = normalizePath(path);
+      const before = existing(target);
+      const bytes = typeof content === "string" ? encoder.encode(content) : content.slice();
+      if (before?.kind === "directory") throw new ProjectError(`Cannot write ${target}: it is a directory`);
+      const owner = before ? { ...(before.uid ? { uid: before.uid } : {}), ...(before.gid ? { gid: before.gid } : {}) } : {};
+      change(writeFile(project, defaults, { ...owner, path: target, kind: "file", content: bytes, mode: mode ?? before?.mode ?? 0o644 }));
+    },
+    edit(path, text) {
+      const before = existing(path);
+      if (before?.kind !== "file") throw new ProjectError(`Cannot edit ${path}: there is no such file any more`);
+      change(writeFile(project, defaults, { ...before, content: encoder.encode(text) }), true);
+    },
+    add(path, kind) {
+      if (existing(path)) throw new ProjectError(`Cannot make ${path}: there is a file of that name already`);
+      const content = encoder.encode("");
+      change(
+        writeFile(project, defaults, kind === "file" ? { path, kind, content, mode: 0o644 } : { path, kind, mode: 0o755 }),
+      );
+    },
+    remove(path) {
+      const target = normalizePath(path);
+      change(removeFile(project, defaults, target));
+      if (openPath === target || openPath?.startsWith(`${target}/`)) workspace.show(null);
+    },
+    rename(path, to) {
+      const target = normalizePath(to);
+      change(renameFile(project, defaults, path, target));
+      if (openPath === path) workspace.show(target);
+    },
+    chmod: (path, mode) => change(changeMode(project, defaults, path, mode)),
+    restore(path) {
+      change(restoreDefault(project, path));
+      if (openPath === path && !existing(path)) workspace.show(null);
+    },
+    configure({ commandLine, memoryMb, name }) {
+      change({
+        ...project,
+        ...(commandLine === undefined ? {} : { commandLine: checkCommandLine(commandLine) }),
+        ...(memoryMb === undefined ? {} : { memoryMb }),
+        ...(name === undefined
+          ? {}
+          : { name: uniqueName(name, library.list().filter(({ id }) => id !== project.id).map((other) => other.name)) }),
+      });
+    },
+    replace: ({ files, commandLine, memoryMb }) => change({ ...project, files, commandLine, memoryMb }),
+    duplicate() {
+      const source = project;
+      const copy = library.create(source.name);
+      const { files, components, commandLine, memoryMb, disks, network } = source;
+      library.save({ ...copy, files, components, commandLine, memoryMb, disks, network });
+      workspace.open(copy.id);
+    },
+    show(path) {
+      openPath = path;
+      emit();
+    },
+    setRunning(recipe) {
+      running = recipe;
+      emit();
+    },
+    refresh() {
+      const next = library.get(project.id);
+      if (!next) return;
+      project = next;
+      revision += 1;
+      emit();
+    },
+  };
+  return workspace;
+}
