@@ -124,19 +124,15 @@ export function writeFile(project: Project, defaults: readonly DefaultFile[], fi
 }
 
 /**
- * Removes a file or a directory with all in it: the project's own files go, default ones are marked as deleted.
- * @throws ProjectError when there is none
+ * Removes a file or a directory with all in it: the project's own files go, default ones are marked as deleted. So is
+ * a path that is neither: the builder has files that are not listed here, busybox's applets and the kernel's modules.
  */
 export function removeFile(project: Project, defaults: readonly DefaultFile[], path: string): Project {
   const isInside = (candidate: string): boolean => candidate === path || candidate.startsWith(`${path}/`);
-  const present = listFiles(project, defaults).some((row) => row.origin !== "deleted" && isInside(row.path));
-  // Applets of busybox are not listed, but may be deleted.
   const files = project.files.filter((file) => !isInside(file.path));
   const covered = defaults.filter((file) => isInside(file.path)).map((file) => file.path);
-  if (!present && files.length === project.files.length && covered.length > 0)
-    throw new ProjectError(`Cannot remove ${path}: there is no such file`);
-  const added = project.files.some((file) => file.path === path && file.kind !== "deleted");
-  const markers = covered.length > 0 ? covered : added ? [] : [path];
+  const hasOwn = project.files.some((file) => isInside(file.path) && file.kind !== "deleted");
+  const markers = covered.length > 0 || hasOwn ? covered : [path];
   return withFiles(project, [...files, ...markers.map((marker): DeletedFile => ({ path: marker, kind: "deleted" }))]);
 }
 
@@ -199,13 +195,15 @@ export function listFiles(project: Project, defaults: readonly DefaultFile[]): F
       rows.set(file.path, { ...(original ?? { path: file.path, kind: "symlink", mode: 0o777, size: 0 }), origin: "deleted" });
     } else rows.set(file.path, row(file, isDefault.has(file.path) ? "changed" : "added"));
   }
-  for (const path of [...rows.keys()])
+  // Directories are there because something is in them: one of which all is deleted is deleted.
+  for (const { path, origin } of [...rows.values()])
     for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
       const parent = path.slice(0, end);
-      if (!rows.has(parent)) {
-        const holds = [...isDefault].some((file) => file.startsWith(`${parent}/`));
-        rows.set(parent, { path: parent, kind: "directory", origin: holds ? "default" : "added", mode: 0o755, size: 0 });
-      }
+      const known = rows.get(parent);
+      const next = isDefault.has(path) && origin !== "deleted" ? "default" : origin === "deleted" ? "deleted" : "added";
+      if (!known) rows.set(parent, { path: parent, kind: "directory", origin: next, mode: 0o755, size: 0 });
+      else if (known.origin === "deleted" && known.kind === "directory" && next !== "deleted") known.origin = next;
+      else if (known.origin === "added" && next === "default") known.origin = next;
     }
   return [...rows.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
 }

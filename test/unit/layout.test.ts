@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../..");
+
+function sources(folder: string): string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)));
+}
+
+/** What a file imports; imports of types alone do not count, they leave no trace in the bundle. */
+function imports(path: string): string[] {
+  const code = readFileSync(join(ROOT, path), "utf8");
+  const found = [...code.matchAll(/^\s*(?:import|export)\s+(?!type\b)(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm), ...code.matchAll(/\bimport\(\s*["']([^"']+)["']/g)];
+  return found.map((match) => match[1] as string);
+}
+
+const outside = (folder: string): { path: string; specifier: string }[] =>
+  sources(folder).flatMap((path) => imports(path).map((specifier) => ({ path, specifier })));
+
+describe("the folders", () => {
+  it("keeps worker/format free of anything else", () => {
+    for (const { path, specifier } of outside("worker/format")) expect(specifier, path).toMatch(/^\.\/[\w-]+\.ts$/);
+  });
+
+  it("lets the builder import formats and its own libraries only", () => {
+    for (const { path, specifier } of outside("worker"))
+      expect(specifier, path).toMatch(/^(\.\/|\.\/format\/)[\w-]+\.ts$|^(fflate|comlink|virtual:rootfs|@noble\/hashes\/sha2\.js)$/);
+  });
+
+  it("lets the page import nothing of the builder but its types", () => {
+    for (const { path, specifier } of outside("web")) expect(specifier, path).not.toMatch(/worker\/(?!main\.ts)/);
+  });
+
+  it("lets views know neither each other's state, nor storage, nor the machine", () => {
+    for (const { path, specifier } of outside("web/views")) {
+      expect(specifier, path).not.toMatch(/library|session|machine\.ts|workspace|builder/);
+    }
+  });
+
+  it.each([
+    ["v86", "web/machine.ts"],
+    ["@xterm/", "web/terminal.ts"],
+    ["@codemirror/", "web/editor.ts"],
+    ["idb-keyval", "web/library.ts"],
+    ["comlink", "web/builder.ts"],
+    ["fflate", "web/bundle.ts"],
+  ])("has one importer of %s in web/", (library, importer) => {
+    const importers = outside("web").filter(({ specifier }) => specifier.startsWith(library) && !specifier.includes(".wasm"));
+    expect([...new Set(importers.map(({ path }) => path))]).toEqual([importer]);
+  });
+
+  it("has no file names that say nothing", () => {
+    for (const folder of ["web", "worker", "relay", "tools", "test"])
+      for (const path of sources(folder)) {
+        expect(path).not.toMatch(/utils?|helpers?|common|manager|service/);
+        expect(path).toMatch(/^[a-z0-9/.-]+$/);
+      }
+  });
+});
