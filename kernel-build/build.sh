@@ -3,10 +3,11 @@
 # stage, "npm run system" calls it with "all" on Debian or Ubuntu. See README.md in this folder.
 #
 #   build.sh all OUTPUT        every stage that is not in the cache, then the artefacts and the manifest in OUTPUT
-#   build.sh stage NAME        one stage: sources, kernel, busybox, grub, bios
-#   build.sh collect OUTPUT    copies the stages' results together
-#   build.sh verify OUTPUT     builds everything again and compares it with OUTPUT/manifest.json
-#   build.sh inputs            a sum over this folder's build files, as it stands in the manifest
+#   build.sh stage NAME        one stage into the cache: sources, kernel, busybox, grub, bios
+#   build.sh collect OUTPUT    the artefacts and the manifest from stages that are in the cache
+#   build.sh verify OUTPUT     builds everything again elsewhere and compares it with OUTPUT, byte for byte
+#   build.sh inputs            a sum over what decides the artefacts, as it stands in the manifest
+#   build.sh update            forgets the downloaded packages, so that the next build takes Debian's newest
 
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -17,52 +18,45 @@ jobs=$(nproc)
 # The same inputs give the same bytes: no clock, no locale, no user, no host.
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=0
 umask 022
-
-. "$here/packages.sh"
-. "$here/stages/progress.sh"
-. "$here/stages/sources.sh"
-. "$here/stages/kernel.sh"
-. "$here/stages/busybox.sh"
-. "$here/stages/grub.sh"
-. "$here/stages/bios.sh"
-. "$here/stages/manifest.sh"
+unset MAKEFLAGS CFLAGS CPPFLAGS LDFLAGS CROSS_COMPILE ARCH
 
 STAGES=(sources kernel busybox grub bios)
 
-# A stage's key: a hash of the files that decide its result and of the keys of the stages it builds on. The versions of
-# Debian's packages are part of it through what "sources" has recorded, so a second run needs no network.
-stage_key() { # STAGE
+. "$here/packages.sh"
+# A stage of the Dockerfile has only the scripts that it needs, so that a change elsewhere leaves it cached.
+for script in "$here"/stages/*.sh; do . "$script"; done
+
+# What decides a stage's result. Versions are those that "sources" has recorded and those of the installed compiler, so
+# a second run needs no network.
+stage_inputs() { # STAGE
   case $1 in
-    sources) cat "$here/packages.sh" "$here/stages/sources.sh" <(release) ;;
-    kernel) cat "$here/kernel.config" "$here/stages/kernel.sh" "$(stage_dir sources)/versions" <(gcc_version) ;;
-    busybox) cat "$here/busybox.config" "$here/stages/busybox.sh" "$(stage_dir sources)/versions" <(gcc_version) ;;
-    grub) cat "$here/stages/grub.sh" "$(stage_dir sources)/versions" ;;
+    sources) printf '%s\n' "${UNPACKED[@]}" "${SOURCES[@]}" && release && uname -m ;;
+    kernel) cat "$here"/{kernel.config,stages/{kernel,configuration}.sh} "$here"/patches/linux-* "$(stage_dir sources)/versions" && toolchain ;;
+    busybox) cat "$here"/{busybox.config,stages/{busybox,configuration}.sh} "$(stage_dir sources)/versions" && toolchain ;;
+    grub) cat "$here"/stages/{grub.sh,grub-core.pl} "$(stage_dir sources)/versions" ;;
     bios) cat "$here/stages/bios.sh" "$(stage_dir sources)/versions" ;;
-  esac | sha256sum | cut -c1-16
+  esac
 }
 
 stage_dir() { # STAGE
-  printf '%s/%s-%s' "$cache" "$1" "$(stage_key "$1")"
+  local key
+  key=$(stage_inputs "$1" | sha256sum)
+  printf '%s/%s/%s' "$cache" "$1" "${key:0:16}"
 }
 
 release() {
-  . /etc/os-release
-  printf '%s %s %s\n' "$ID" "${VERSION_CODENAME:-}" "$(uname -m)"
-}
-
-gcc_version() {
-  gcc -dumpfullversion 2>/dev/null || true
+  (. /etc/os-release && printf '%s %s\n' "$NAME" "${VERSION_ID:-${VERSION_CODENAME:-}}")
 }
 
 # Runs a stage into a directory of its own and puts it in place whole, so that an interrupted build leaves no half
 # result behind.
 run_stage() { # STAGE
-  local stage=$1 target work started
+  local stage=$1 target work started status=0
   target=$(stage_dir "$stage")
-  if [ -d "$target" ]; then return; fi
+  [ ! -d "$target" ] || return 0
   work="$cache/work/$stage"
   rm -rf "$work"
-  mkdir -p "$work/result"
+  mkdir -p "$work/result" "$cache/$stage"
   started=$SECONDS
   progress_start "$stage" "$work/log"
   # In an "if" bash would ignore "set -e" inside the stage, hence the subshell and its status.
@@ -70,40 +64,69 @@ run_stage() { # STAGE
   (
     set -e
     "build_$stage" "$work" "$work/result"
-  ) >>"$work/log" 2>&1
-  local status=$?
+  ) >>"$work/log" 2>&1 </dev/null
+  status=$?
   set -e
   progress_stop
   if [ $status -ne 0 ]; then
+    case $(tail -n 1 "$work/log") in
+      'Cannot '*) fail "$(tail -n 1 "$work/log")" ;;
+    esac
     tail -n 25 "$work/log" >&2
     fail "Cannot build the stage $stage: see the lines above (the whole log is $work/log)"
   fi
-  # Another build of the same inputs may have been quicker.
-  [ -d "$target" ] || mv "$work/result" "$target"
+  mv "$work/result" "$target"
   rm -rf "$work"
   printf '  %-8s built in %d s\n' "$stage" $((SECONDS - started))
 }
 
 build_all() {
-  mkdir -p "$cache"
+  local stage
+  if all_stages_built; then return; fi
+  install_tools
+  for stage in "${STAGES[@]}"; do run_stage "$stage"; done
+}
+
+all_stages_built() {
+  local stage
+  for stage in "${STAGES[@]}"; do [ -d "$(stage_dir "$stage" 2>/dev/null)" ] || return 1; done
+}
+
+# One build at a time in a cache; a second one waits and then finds everything built.
+lock_cache() {
+  case $cache in
+    *[[:space:]:]*) fail "Cannot build in $cache: the kernel's makefiles refuse spaces and colons; set SMART_OS_CACHE" ;;
+  esac
+  mkdir -p "$cache/work"
   exec 9>"$cache/lock"
   if ! flock -n 9; then
     echo "  another build is running; waiting for it …"
     flock 9
   fi
-  if [ ! -d "$(stage_dir sources)" ] || ! all_stages_built; then install_tools; fi
-  local stage
-  for stage in "${STAGES[@]}"; do run_stage "$stage"; done
 }
 
-# A sum over everything in this folder that decides the artefacts.
-inputs() {
-  (cd "$here" && cat build.sh packages.sh kernel.config busybox.config stages/*.sh) | sha256sum | cut -c1-16
+verify() { # OUTPUT
+  local reference=$1/manifest.json sources
+  [ -f "$reference" ] || fail "Cannot verify: there is no $reference; run \`npm run system\` first"
+  sources=$(stage_dir sources)
+  # Packages are inputs: those that were downloaded are taken again, if they are still what was downloaded.
+  if [ -d "$sources" ]; then check_sources || fail "Cannot verify: packages in $sources have changed since their download"; fi
+  lock_cache
+  cache=$(mktemp -d "${TMPDIR:-/tmp}/smart-os-verify.XXXXXX")
+  trap 'progress_stop; rm -rf "$cache"' EXIT
+  if [ -d "$sources" ]; then mkdir "$cache/sources" && cp -r "$sources" "$cache/sources/"; fi
+  build_all
+  collect "$cache/output"
+  (cd "$1" && compare "$cache/output") || fail "Cannot verify: what is built now differs from $1, see above"
+  echo "Verified: everything built again, byte for byte the same"
 }
 
-all_stages_built() {
-  local stage
-  for stage in "${STAGES[@]}"; do [ -d "$(stage_dir "$stage")" ] || return 1; done
+# Compares the artefacts in the current directory with those in another one.
+compare() { # DIRECTORY
+  local name same=0
+  diff manifest.json "$1/manifest.json" || same=1
+  for name in $(artefact_names); do cmp "$name" "$1/$name" || same=1; done
+  return $same
 }
 
 fail() {
@@ -112,34 +135,28 @@ fail() {
 }
 
 usage() {
-  sed -n '5,9s/^# *//p' "${BASH_SOURCE[0]}"
+  sed -n '5,10s/^# *//p' "${BASH_SOURCE[0]}"
   exit 2
 }
 
+trap progress_stop EXIT
 case ${1:-} in
   all)
+    lock_cache
     build_all
     collect "${2:?}"
     ;;
   stage)
-    mkdir -p "$cache"
+    lock_cache
     install_tools
     run_stage "${2:?}"
     ;;
   collect) collect "${2:?}" ;;
   inputs) inputs ;;
-  verify)
-    reference=${2:?}/manifest.json
-    [ -f "$reference" ] || fail "Cannot verify: there is no $reference; run \`npm run system\` first"
-    cache=$(mktemp -d "${TMPDIR:-/tmp}/smart-os-verify.XXXXXX")
-    trap 'rm -rf "$cache"' EXIT
-    build_all
-    collect "$cache/output"
-    if diff "$reference" "$cache/output/manifest.json"; then
-      echo "Verified: everything built again, byte for byte the same"
-    else
-      fail "Cannot verify: the artefacts named above differ"
-    fi
+  verify) verify "$(realpath "${2:?}")" ;;
+  update)
+    lock_cache
+    rm -rf "$(stage_dir sources)"
     ;;
   *) usage ;;
 esac

@@ -39,7 +39,9 @@ function hashInputs() {
 /** @returns {string[]} */
 function listFiles(/** @type {string} */ path) {
   if (!statSync(path).isDirectory()) return [path];
-  return readdirSync(path).sort().flatMap((name) => listFiles(join(path, name)));
+  return readdirSync(path)
+    .sort()
+    .flatMap((name) => listFiles(join(path, name)));
 }
 
 /**

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, lstatSync } from "node:fs";
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 
 /** A default file as it is shipped to the page: text content, or the target of a symlink. */

@@ -6,6 +6,9 @@ import { checkNode, ensureDependencies, main, ROOT } from "./setup.mjs";
 await main(async () => {
   checkNode();
   ensureDependencies();
-  const program = spawn(process.execPath, ["--import", "tsx", ...process.argv.slice(2)], { cwd: ROOT, stdio: "inherit" });
+  const program = spawn(process.execPath, ["--import", "tsx", ...process.argv.slice(2)], {
+    cwd: ROOT,
+    stdio: "inherit",
+  });
   program.on("exit", (status) => process.exit(status ?? 1));
 });

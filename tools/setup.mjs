@@ -36,11 +36,16 @@ export function checkNode() {
 
 /** Installs the npm packages of package-lock.json, unless they already are. */
 export function ensureDependencies() {
-  const lock = createHash("sha256").update(readFileSync(join(ROOT, "package-lock.json"))).digest("hex");
+  const lock = createHash("sha256")
+    .update(readFileSync(join(ROOT, "package-lock.json")))
+    .digest("hex");
   const stamp = join(ROOT, "node_modules", ".smart-os-lock");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) return;
   console.log("Installing the npm packages …");
-  const result = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: ROOT, stdio: "inherit" });
+  const result = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: ROOT,
+    stdio: "inherit",
+  });
   if (result.status !== 0) throw new SetupError("Cannot install the npm packages: `npm ci` failed, see above");
   writeFileSync(stamp, lock);
 }
@@ -63,9 +68,12 @@ export function ensurePrograms(programs, purpose) {
   const packages = [...new Set(missing.map((name) => /** @type {string} */ (programs[name])))];
   const instruction = `install ${packages.join(" ")} for ${purpose}`;
   if (!findProgram("apt-get"))
-    throw new SetupError(`Cannot find ${missing.join(", ")}: ${instruction} (this is no Debian or Ubuntu, so it is left to you)`);
+    throw new SetupError(
+      `Cannot find ${missing.join(", ")}: ${instruction} (this is no Debian or Ubuntu, so it is left to you)`,
+    );
   const isRoot = process.getuid?.() === 0;
-  if (!isRoot && !findProgram("sudo")) throw new SetupError(`Cannot find ${missing.join(", ")}: as root, ${instruction}`);
+  if (!isRoot && !findProgram("sudo"))
+    throw new SetupError(`Cannot find ${missing.join(", ")}: as root, ${instruction}`);
   console.log(`Installing ${packages.join(" ")} for ${purpose} …`);
   const apt = (/** @type {string[]} */ ...words) => {
     const command = [...(isRoot ? [] : ["sudo"]), "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", ...words];
@@ -76,7 +84,9 @@ export function ensurePrograms(programs, purpose) {
   // An old package list names files that are gone.
   if (result.status !== 0 && apt("update").status === 0) result = install();
   if (result.status !== 0)
-    throw new SetupError(`Cannot install ${packages.join(" ")}: ${(result.stderr || result.stdout).trim().split("\n").at(-1)}`);
+    throw new SetupError(
+      `Cannot install ${packages.join(" ")}: ${(result.stderr || result.stdout).trim().split("\n").at(-1)}`,
+    );
 }
 
 /** The browser that tests and benchmarks drive. `CHROME_PATH` names another one. */

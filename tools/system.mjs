@@ -5,41 +5,48 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
 import { checkNode, findProgram, main, ROOT, SetupError } from "./setup.mjs";
 
 const FOLDER = join(ROOT, "kernel-build");
+const SCRIPT = join(FOLDER, "build.sh");
 const OUTPUT = join(ROOT, "public/system");
 /** How long an engine may take to say that it is there. */
 const ENGINE_MS = 5000;
 
-/** Builds what is missing or older than its inputs. */
-export async function ensureSystem({ verify = false } = {}) {
+/**
+ * Builds what is missing or older than its inputs; returns at once when nothing is.
+ * @param {{verify?: boolean, quiet?: boolean}} options `verify`: build all of it again and compare; `quiet`: only errors
+ */
+export async function ensureSystem({ verify = false, quiet = false } = {}) {
   if (!verify && isCurrent()) return;
-  const script = join(FOLDER, "build.sh");
-  if (verify) {
-    run("bash", [script, "verify", OUTPUT], "Cannot verify the system");
-    return;
-  }
-  if (hasEngine()) {
-    console.log("Building the system (kernel, busybox, GRUB, BIOS) in Docker …");
-    const next = `${OUTPUT}.new`;
-    run("docker", ["build", "--output", next, FOLDER], "Cannot build the system in Docker");
-    rmSync(OUTPUT, { recursive: true, force: true });
-    run("mv", [next, OUTPUT], "Cannot put the system in place");
-    return;
-  }
-  if (!findProgram("apt-get"))
+  const say = quiet ? () => {} : console.log;
+  const inDocker = hasEngine();
+  if (!inDocker && !findProgram("apt-get"))
     throw new SetupError(
-      "Cannot build the system here: no Docker engine answers, and this is neither Debian nor Ubuntu. Install Docker (https://docs.docker.com/engine/install/) and start it",
+      "Cannot build the system here: no Docker engine answers, and this is neither Debian nor Ubuntu; install Docker " +
+        "(https://docs.docker.com/engine/install/) and start it",
     );
-  console.log("Building the system (kernel, busybox, GRUB, BIOS); the first time takes some minutes …");
-  run("bash", [script, "all", OUTPUT], "Cannot build the system");
+  if (verify) {
+    if (!existsSync(join(OUTPUT, "manifest.json")))
+      throw new SetupError("Cannot verify the system: there is none in public/system; run `npm run system` first");
+    say(`Verifying the system: building it again ${inDocker ? "in Docker" : "on this machine"} …`);
+    if (inDocker) verifyInDocker();
+    else run("bash", [SCRIPT, "verify", OUTPUT], "Cannot verify the system", quiet);
+    return;
+  }
+  say(
+    `Building the system (kernel, busybox, GRUB, BIOS) ${inDocker ? "in Docker" : "on this machine"}; ` +
+      "the first time takes some minutes …",
+  );
+  if (inDocker) buildInDocker(OUTPUT, [], quiet);
+  else run("bash", [SCRIPT, "all", OUTPUT], "Cannot build the system", quiet);
+  if (!isCurrent()) throw new SetupError("Cannot use the system: what was built is not what its manifest says");
 }
 
-/** The artefacts are whole and were built from the present inputs. */
+/** Says whether the artefacts are whole and were built from the present inputs. */
 function isCurrent() {
   const manifest = join(OUTPUT, "manifest.json");
   if (!existsSync(manifest)) return false;
@@ -51,10 +58,18 @@ function isCurrent() {
   });
 }
 
-/** The same sum that kernel-build/build.sh writes into the manifest. */
-function hashInputs() {
-  const result = spawnSync("bash", [join(FOLDER, "build.sh"), "inputs"], { encoding: "utf8" });
-  return result.stdout.trim();
+/** The sum that `build.sh inputs` prints and the manifest bears, without the programs that it takes there. */
+export function hashInputs() {
+  const names = ["Dockerfile", "build.sh", "busybox.config", "kernel.config", "packages.sh"];
+  for (const folder of ["patches", "stages"])
+    names.push(...readdirSync(join(FOLDER, folder)).map((name) => `${folder}/${name}`));
+  const sum = (/** @type {string | Buffer} */ bytes) => createHash("sha256").update(bytes).digest("hex");
+  return sum(
+    names
+      .sort()
+      .map((name) => `${sum(readFileSync(join(FOLDER, name)))}  ${name}\n`)
+      .join(""),
+  );
 }
 
 function hasEngine() {
@@ -62,8 +77,42 @@ function hasEngine() {
   return spawnSync("docker", ["info"], { stdio: "ignore", timeout: ENGINE_MS }).status === 0;
 }
 
-function run(/** @type {string} */ command, /** @type {string[]} */ words, /** @type {string} */ failure) {
-  const { status, error } = spawnSync(command, words, { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+function buildInDocker(/** @type {string} */ output, /** @type {string[]} */ options, quiet = false) {
+  const next = `${output}.new`;
+  rmSync(next, { recursive: true, force: true });
+  run("docker", ["build", ...options, "--output", next, FOLDER], "Cannot build the system in Docker", quiet);
+  rmSync(output, { recursive: true, force: true });
+  renameSync(next, output);
+}
+
+function verifyInDocker() {
+  const folder = mkdtempSync(join(tmpdir(), "smart-os-verify-"));
+  try {
+    const output = join(folder, "system");
+    buildInDocker(output, ["--no-cache"]);
+    const different = readdirSync(output).filter(
+      (name) => !readFileSync(join(output, name)).equals(readFileSync(join(OUTPUT, name))),
+    );
+    if (different.length > 0)
+      throw new SetupError(
+        `Cannot verify the system: ${different.join(", ")} in public/system differs from what is built now`,
+      );
+    console.log("Verified: everything built again, byte for byte the same");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function run(
+  /** @type {string} */ command,
+  /** @type {string[]} */ words,
+  /** @type {string} */ failure,
+  quiet = false,
+) {
+  const { status, error } = spawnSync(command, words, {
+    cwd: ROOT,
+    stdio: ["ignore", quiet ? "ignore" : "inherit", "inherit"],
+  });
   if (status !== 0) throw new SetupError(error ? `${failure}: ${error.message}` : `${failure}: see above`);
 }
 
@@ -71,5 +120,5 @@ if (process.argv[1] === import.meta.filename)
   await main(async () => {
     checkNode();
     await ensureSystem({ verify: process.argv.includes("--verify") });
-    console.log(`The system is in ${OUTPUT.replace(homedir(), "~")}`);
+    console.log(`The system is in ${relative(process.cwd(), OUTPUT) || "."}`);
   });

@@ -78,13 +78,18 @@ export function createActions(parts: ActionParts): Actions {
       attempt(() => {
         const before = workspace.project;
         workspace.remove(path);
-        notify("info", text().removed(path), { label: text().undo, run: () => attempt(() => workspace.replace(before)) });
+        notify("info", text().removed(path), {
+          label: text().undo,
+          run: () => attempt(() => workspace.replace(before)),
+        });
       }),
     renameFile: (path, to) => attempt(() => workspace.rename(path, to)),
     chmod: (path, mode) => attempt(() => workspace.chmod(path, mode)),
     restoreDefault: (path) => attempt(() => workspace.restore(path)),
     downloadFile: (path) =>
-      attempt(() => saveAs(new Blob([workspace.read(path) as Uint8Array<ArrayBuffer>]), path.slice(path.lastIndexOf("/") + 1))),
+      attempt(() =>
+        saveAs(new Blob([workspace.read(path) as Uint8Array<ArrayBuffer>]), path.slice(path.lastIndexOf("/") + 1)),
+      ),
 
     applyAndReboot: boot,
     restart: boot,
@@ -149,7 +154,8 @@ export function createActions(parts: ActionParts): Actions {
       library.save(workspace.project);
       void library.flush();
     },
-    dismissNotice: (id) => store.update((state) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) })),
+    dismissNotice: (id) =>
+      store.update((state) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) })),
   };
   return actions;
 }

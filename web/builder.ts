@@ -66,7 +66,10 @@ export function createBuilder(system: URL): Builder {
       signal?.addEventListener("abort", onAbort, { once: true });
       if (signal?.aborted) onAbort();
       try {
-        const result = mine.api.build(request, proxy((progress: BuildProgress) => onProgress?.(progress)));
+        const result = mine.api.build(
+          request,
+          proxy((progress: BuildProgress) => onProgress?.(progress)),
+        );
         return await Promise.race([result, mine.death, cancelled]);
       } catch (error) {
         if (running === mine) stop();

@@ -18,9 +18,10 @@ export function bundleProject(project: Project): Promise<Blob> {
   const { id: _, files, ...rest } = project;
   const json = JSON.stringify({ format: "smart-os project", ...rest, files: listed }, null, 2);
   const entries: Zippable = { "project.json": new TextEncoder().encode(`${json}\n`) };
+  // The upper half of the attributes is the Unix mode, 0o100000 a regular file; 3 is "Unix".
   for (const file of files)
-    // The upper half of the attributes is the Unix mode, 0o100000 a regular file; 3 is "Unix".
-    if (file.kind === "file") entries[`files${file.path}`] = [file.content, { attrs: (0o100000 | file.mode) * 65536, os: 3 }];
+    if (file.kind === "file")
+      entries[`files${file.path}`] = [file.content, { attrs: (0o100000 | file.mode) * 65536, os: 3 }];
   return new Promise((resolve, reject) => {
     zip(entries, { level: 6, mtime: new Date(1980, 0, 1) }, (error, bytes) => {
       if (error) reject(new Error(`Cannot pack the project: ${error.message}`));

@@ -57,7 +57,12 @@ export function createEditor(onEdit: (path: string, text: string) => void): Edit
     EditorState.tabSize.of(8),
     syntaxHighlighting(highlight),
     language(file),
-    keymap.of([...searchKeymap, ...historyKeymap, ...defaultKeymap.filter(({ key }) => key !== "Mod-Enter"), indentWithTab]),
+    keymap.of([
+      ...searchKeymap,
+      ...historyKeymap,
+      ...defaultKeymap.filter(({ key }) => key !== "Mod-Enter"),
+      indentWithTab,
+    ]),
     mutable.of(EditorState.readOnly.of(file.readOnly)),
     comparison.of(compare(file)),
     EditorView.contentAttributes.of({ "aria-label": file.path }),

@@ -36,10 +36,15 @@ async function start(): Promise<void> {
   loadSystem().catch(() => {});
   const settings = readSettings();
 
-  const store = createStore(initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed));
+  const store = createStore(
+    initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed),
+  );
   const text = () => textOf(store.state.language);
   const library = await openLibrary((state, problem) => {
-    store.update((before) => ({ ...before, storage: { state, ...(problem ? { reason: text().storage[problem] } : {}) } }));
+    store.update((before) => ({
+      ...before,
+      storage: { state, ...(problem ? { reason: text().storage[problem] } : {}) },
+    }));
     if (state === "saved") tabs.announce(workspace.project.id);
   });
   const tabs = createTabs(
@@ -67,7 +72,8 @@ async function start(): Promise<void> {
     return { overlay: files, commandLine: wishes.commandLine ?? commandLine, memoryMb: wishes.memoryMb ?? memoryMb };
   };
   const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
-    if (mode === "disk") return Promise.reject(new Error("Cannot boot from disk: this page boots cold; disks are not built in yet"));
+    if (mode === "disk")
+      return Promise.reject(new Error("Cannot boot from disk: this page boots cold; disks are not built in yet"));
     workspace.setRunning(version(recipe()));
     return session.boot(recipe(), "cold");
   };
@@ -106,7 +112,8 @@ async function start(): Promise<void> {
     session,
     tabs,
     boot,
-    buildDownload: () => builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 }),
+    buildDownload: () =>
+      builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 }),
     remember(change) {
       store.update((state) => ({ ...state, ...change }));
       writeSettings(change);
@@ -116,7 +123,9 @@ async function start(): Promise<void> {
 
   let editor: Promise<Editor> | null = null;
   const loadEditor = (): Promise<Editor> => {
-    editor ??= import("./editor.ts").then(({ createEditor }) => createEditor((path, content) => actions.editFile(path, content)));
+    editor ??= import("./editor.ts").then(({ createEditor }) =>
+      createEditor((path, content) => actions.editFile(path, content)),
+    );
     return editor;
   };
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
@@ -214,7 +223,16 @@ function initialState(language: Language, theme: AppState["theme"], embed: boole
     openFile: null,
     pendingEdits: false,
     storage: { state: "saved" },
-    machine: { status: "off", mode: "cold", phase: null, poweredAt: null, promptMs: null, memoryMb: 0, build: null, problem: null },
+    machine: {
+      status: "off",
+      mode: "cold",
+      phase: null,
+      poweredAt: null,
+      promptMs: null,
+      memoryMb: 0,
+      build: null,
+      problem: null,
+    },
     timeline: [],
     notices: [],
   };

@@ -119,7 +119,8 @@ export function writeFile(project: Project, defaults: readonly DefaultFile[], fi
     if (row.kind !== "directory" && file.path.startsWith(`${row.path}/`))
       throw new ProjectError(`Cannot write ${file.path}: ${row.path} is a file, not a directory`);
   const original = defaults.find((candidate) => candidate.path === file.path);
-  const isDefault = original !== undefined && sameFile(defaultFile(original), file) && !isBelowDeleted(project, file.path);
+  const isDefault =
+    original !== undefined && sameFile(defaultFile(original), file) && !isBelowDeleted(project, file.path);
   return withFiles(project, [...project.files.filter(({ path }) => path !== file.path), ...(isDefault ? [] : [file])]);
 }
 
@@ -166,7 +167,9 @@ export function changeMode(project: Project, defaults: readonly DefaultFile[], p
 export function restoreDefault(project: Project, path: string): Project {
   return withFiles(
     project,
-    project.files.filter((file) => file.path !== path && !(file.kind === "deleted" && file.path.startsWith(`${path}/`))),
+    project.files.filter(
+      (file) => file.path !== path && !(file.kind === "deleted" && file.path.startsWith(`${path}/`)),
+    ),
   );
 }
 
@@ -192,7 +195,10 @@ export function listFiles(project: Project, defaults: readonly DefaultFile[]): F
     if (file.kind === "deleted") {
       const original = rows.get(file.path);
       // A deleted applet of busybox is shown as a file that is gone.
-      rows.set(file.path, { ...(original ?? { path: file.path, kind: "symlink", mode: 0o777, size: 0 }), origin: "deleted" });
+      rows.set(file.path, {
+        ...(original ?? { path: file.path, kind: "symlink", mode: 0o777, size: 0 }),
+        origin: "deleted",
+      });
     } else rows.set(file.path, row(file, isDefault.has(file.path) ? "changed" : "added"));
   }
   // Directories are there because something is in them: one of which all is deleted is deleted.
@@ -243,7 +249,12 @@ function row(file: ProjectFile, origin: FileRow["origin"]): FileRow {
 function sameFile(a: ProjectFile | DeletedFile, b: ProjectFile | DeletedFile | undefined): boolean {
   if (!b || a.kind !== b.kind || a.path !== b.path) return false;
   if (a.kind === "deleted" || b.kind === "deleted") return true;
-  if (a.mode !== b.mode || (a.uid ?? 0) !== (b.uid ?? 0) || (a.gid ?? 0) !== (b.gid ?? 0) || (a.mtime ?? 0) !== (b.mtime ?? 0))
+  if (
+    a.mode !== b.mode ||
+    (a.uid ?? 0) !== (b.uid ?? 0) ||
+    (a.gid ?? 0) !== (b.gid ?? 0) ||
+    (a.mtime ?? 0) !== (b.mtime ?? 0)
+  )
     return false;
   if (a.kind === "file" && b.kind === "file")
     return a.content.length === b.content.length && a.content.every((byte, index) => byte === b.content[index]);

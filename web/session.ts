@@ -138,11 +138,17 @@ export function createSession(environment: SessionEnvironment): Session {
       return;
     }
     if (watch.promptMs !== null && state.promptMs === null) {
-      emit({ status: state.status === "paused" ? "paused" : "running", phase: "shell", promptMs: watch.promptMs, problem: null });
+      emit({
+        status: state.status === "paused" ? "paused" : "running",
+        phase: "shell",
+        promptMs: watch.promptMs,
+        problem: null,
+      });
       on.settle.resolve({ promptMs: watch.promptMs });
       environment.onBooted(on.recipe);
     } else if (watch.phase !== state.phase) emit({ phase: watch.phase });
-    if (watch.end === "restarting") void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart());
+    if (watch.end === "restarting")
+      void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart());
     else if (watch.end) void off(on, "the guest was powered off");
   };
 
@@ -157,7 +163,15 @@ export function createSession(environment: SessionEnvironment): Session {
   const powerOn = async (on: Run, mode: BootMode): Promise<void> => {
     const elapsed = (): number => performance.now() - on.startedAt;
     on.watch.enter("build", 0);
-    emit({ status: "building", mode, phase: "build", promptMs: null, problem: null, memoryMb: on.recipe.memoryMb, build: null });
+    emit({
+      status: "building",
+      mode,
+      phase: "build",
+      promptMs: null,
+      problem: null,
+      memoryMb: on.recipe.memoryMb,
+      build: null,
+    });
     // The emulator and the kernel come over the network while the builder works.
     const [built, system] = await Promise.all([
       environment.build(
@@ -240,7 +254,9 @@ export function createSession(environment: SessionEnvironment): Session {
       run = on;
       if (terminalSize) on.agent.resize("ttyS0", terminalSize);
       if (previous) await end(previous, "another boot was started");
-      powerOn(on, mode).catch((error: unknown) => fail(on, "emulator", error instanceof Error ? error.message : String(error)));
+      powerOn(on, mode).catch((error: unknown) =>
+        fail(on, "emulator", error instanceof Error ? error.message : String(error)),
+      );
       return prompt;
     },
     async shutdown() {

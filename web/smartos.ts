@@ -92,7 +92,8 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       new Promise((resolve, reject) => {
         const look = (): void => {
           const text = parts.printed();
-          const found = typeof wanted === "string" ? (text.includes(wanted) ? wanted : null) : (wanted.exec(text)?.[0] ?? null);
+          const found =
+            typeof wanted === "string" ? (text.includes(wanted) ? wanted : null) : (wanted.exec(text)?.[0] ?? null);
           if (found === null) return;
           finish();
           resolve(found);

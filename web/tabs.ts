@@ -20,7 +20,12 @@ type Message = { kind: "release" | "stored"; id: string };
  */
 export function createTabs(beforeRelease: () => Promise<void>, onStored: (id: string) => void): Tabs {
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("smart-os");
-  let current: { id: string; onWritable(writable: boolean): void; release: (() => void) | null; abort: AbortController } | null = null;
+  let current: {
+    id: string;
+    onWritable(writable: boolean): void;
+    release: (() => void) | null;
+    abort: AbortController;
+  } | null = null;
 
   const request = (mine: NonNullable<typeof current>, options: LockOptions): void => {
     navigator.locks

@@ -1,6 +1,7 @@
 /** All words of the page, in English and Chinese. A key that is missing in one of them does not compile. */
-import type { Language, Phase, Problem } from "./state.ts";
+
 import type { StorageProblem } from "./library.ts";
+import type { Language, Phase, Problem } from "./state.ts";
 
 const en = {
   tagline: "a tiny Linux you can take apart",
@@ -26,7 +27,14 @@ const en = {
   resetCommandLine: "Default",
   uptime: "up",
   mode: { cold: "cold boot", warm: "warm boot", disk: "disk boot" },
-  status: { off: "Off", building: "Building", booting: "Booting", running: "Running", paused: "Paused", failed: "Problem" },
+  status: {
+    off: "Off",
+    building: "Building",
+    booting: "Booting",
+    running: "Running",
+    paused: "Paused",
+    failed: "Problem",
+  },
   phases: {
     build: "build",
     bios: "BIOS",
@@ -67,9 +75,11 @@ const en = {
   saveFailed: "Not saved",
   retry: "Try again",
   storage: {
-    refused: "The browser refuses storage here (a private window?). Your work stays until this tab closes; download it to keep it.",
+    refused:
+      "The browser refuses storage here (a private window?). Your work stays until this tab closes; download it to keep it.",
     full: "The browser's storage is full. Your work stays in this tab; delete projects or download this one, then try again.",
-    conflict: "Another tab has stored a newer version of this project. Reload the page to see it, or download yours first.",
+    conflict:
+      "Another tab has stored a newer version of this project. Reload the page to see it, or download yours first.",
     broken: "The browser's storage failed. Your work stays in this tab; download it to be safe, then try again.",
   } as Record<StorageProblem, string>,
   readOnly: "This project is open in another tab, which may change it. Here you can look.",
@@ -153,7 +163,14 @@ const zh: Text = {
   resetCommandLine: "默认",
   uptime: "已运行",
   mode: { cold: "冷启动", warm: "热启动", disk: "磁盘启动" },
-  status: { off: "已关机", building: "正在打包", booting: "正在启动", running: "运行中", paused: "已暂停", failed: "出错" },
+  status: {
+    off: "已关机",
+    building: "正在打包",
+    booting: "正在启动",
+    running: "运行中",
+    paused: "已暂停",
+    failed: "出错",
+  },
   phases: {
     build: "打包",
     bios: "BIOS",

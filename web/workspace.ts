@@ -121,8 +121,18 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
       const before = existing(target);
       const bytes = typeof content === "string" ? encoder.encode(content) : content.slice();
       if (before?.kind === "directory") throw new ProjectError(`Cannot write ${target}: it is a directory`);
-      const owner = before ? { ...(before.uid ? { uid: before.uid } : {}), ...(before.gid ? { gid: before.gid } : {}) } : {};
-      change(writeFile(project, defaults, { ...owner, path: target, kind: "file", content: bytes, mode: mode ?? before?.mode ?? 0o644 }));
+      const owner = before
+        ? { ...(before.uid ? { uid: before.uid } : {}), ...(before.gid ? { gid: before.gid } : {}) }
+        : {};
+      change(
+        writeFile(project, defaults, {
+          ...owner,
+          path: target,
+          kind: "file",
+          content: bytes,
+          mode: mode ?? before?.mode ?? 0o644,
+        }),
+      );
     },
     edit(path, text) {
       const before = existing(path);
@@ -133,7 +143,11 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
       if (existing(path)) throw new ProjectError(`Cannot make ${path}: there is a file of that name already`);
       const content = encoder.encode("");
       change(
-        writeFile(project, defaults, kind === "file" ? { path, kind, content, mode: 0o644 } : { path, kind, mode: 0o755 }),
+        writeFile(
+          project,
+          defaults,
+          kind === "file" ? { path, kind, content, mode: 0o644 } : { path, kind, mode: 0o755 },
+        ),
       );
     },
     remove(path) {
@@ -158,7 +172,15 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
         ...(memoryMb === undefined ? {} : { memoryMb }),
         ...(name === undefined
           ? {}
-          : { name: uniqueName(name, library.list().filter(({ id }) => id !== project.id).map((other) => other.name)) }),
+          : {
+              name: uniqueName(
+                name,
+                library
+                  .list()
+                  .filter(({ id }) => id !== project.id)
+                  .map((other) => other.name),
+              ),
+            }),
       });
     },
     replace: ({ files, commandLine, memoryMb }) => change({ ...project, files, commandLine, memoryMb }),

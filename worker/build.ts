@@ -48,7 +48,15 @@ export async function build(
     if (error instanceof UnavailableError) return { ok: false, reason: "unavailable", problem: error.message };
     // Allocation is what fails here for reasons that are not ours.
     if (error instanceof RangeError)
-      return { ok: false, reason: "too-large", problem: `Cannot build: the browser has not enough memory (${error.message})` };
-    return { ok: false, reason: "crashed", problem: `Cannot build: ${error instanceof Error ? error.message : String(error)}` };
+      return {
+        ok: false,
+        reason: "too-large",
+        problem: `Cannot build: the browser has not enough memory (${error.message})`,
+      };
+    return {
+      ok: false,
+      reason: "crashed",
+      problem: `Cannot build: ${error instanceof Error ? error.message : String(error)}`,
+    };
   }
 }

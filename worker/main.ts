@@ -1,6 +1,7 @@
 /** The builder's worker: one build at a time, spoken to over comlink. Its name is the URL of the system's folder. */
-import { expose, transfer } from "comlink";
+
 import defaults from "virtual:rootfs";
+import { expose, transfer } from "comlink";
 import type { BuilderApi } from "./api.ts";
 import { build } from "./build.ts";
 import { createSources } from "./sources.ts";

@@ -72,7 +72,9 @@ async function download(
 }
 
 function damaged(name: string): UnavailableError {
-  return new UnavailableError(`Cannot load ${name}: it is not the file that system/manifest.json lists. Reload the page`);
+  return new UnavailableError(
+    `Cannot load ${name}: it is not the file that system/manifest.json lists. Reload the page`,
+  );
 }
 
 async function request(base: string, name: string, signal: AbortSignal): Promise<Response> {

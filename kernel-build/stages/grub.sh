@@ -10,8 +10,9 @@ build_grub() { # WORK RESULT
   unpack_package grub-common "$work/package"
   # The prefix names no drive: it is the one the BIOS booted from.
   "$work/package/usr/bin/grub-mkimage" -d "$work/package/usr/lib/grub/i386-pc" -O i386-pc \
-    -p '(,msdos1)/boot/grub' -o "$result/core.img" "${GRUB_MODULES[@]}"
+    -p '(,msdos1)/boot/grub' -o "$work/core.img" "${GRUB_MODULES[@]}"
+  perl "$here/stages/grub-core.pl" "$work/core.img" "$result/core.img"
   cp "$work/package/usr/lib/grub/i386-pc/boot.img" "$result/boot.img"
   # Sectors 1 to 2047 lie before the first partition.
-  [ "$(stat -c %s "$result/core.img")" -le $((2047 * 512)) ]
+  [ "$(stat -c %s "$result/core.img")" -le $((2047 * 512)) ] || fail "Cannot use core.img: it does not fit below sector 2048"
 }

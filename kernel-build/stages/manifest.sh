@@ -13,33 +13,51 @@ ARTEFACTS=(
   "vgabios.bin bios seabios LGPL-3.0-only"
 )
 
+artefact_names() {
+  printf '%s\n' "${ARTEFACTS[@]%% *}"
+}
+
+# Puts the artefacts into OUTPUT, where a page may be reading them: each appears whole, and the manifest last.
 collect() { # OUTPUT
-  local output=$1 entry name stage package licence next
+  local output=$1 entry name stage rest next
   next=$output.new
   rm -rf "$next"
   mkdir -p "$next"
   for entry in "${ARTEFACTS[@]}"; do
-    read -r name stage package licence <<<"$entry"
+    read -r name stage rest <<<"$entry"
     cp "$(stage_dir "$stage")/$name" "$next/$name"
   done
   write_manifest "$next" >"$next/manifest.json"
-  if [ -f "$output/manifest.json" ] && cmp -s "$next/manifest.json" "$output/manifest.json"; then
-    rm -rf "$next"
-    return
-  fi
-  rm -rf "$output"
-  mv "$next" "$output"
+  mkdir -p "$output"
+  for name in $(artefact_names) manifest.json; do
+    cmp -s "$next/$name" "$output/$name" || mv -f "$next/$name" "$output/$name"
+  done
+  rm -rf "$next"
+}
+
+# One sum over the files of this folder that decide the result.
+inputs() {
+  (cd "$here" && sha256sum Dockerfile build.sh busybox.config kernel.config packages.sh patches/* stages/*) | sha256sum | cut -d' ' -f1
 }
 
 write_manifest() { # DIRECTORY
-  local entry name stage package licence separator=
-  printf '{\n  "version": 1,\n  "inputs": "%s",\n  "artefacts": [' "$(inputs)"
+  local entry name stage package licence separator= version
+  printf '{\n  "version": 1,\n  "inputs": "%s",\n  "toolchain": [' "$(inputs)"
+  while read -r package version; do
+    printf '%s\n    { "package": "%s", "version": "%s" }' "$separator" "$package" "$version"
+    separator=,
+  done < <(toolchain)
+  printf '\n  ],\n  "artefacts": ['
+  separator=
   for entry in "${ARTEFACTS[@]}"; do
     read -r name stage package licence <<<"$entry"
+    version=$(package_version "$package")
+    # Busybox is linked with musl, whose licence asks for its notice.
+    if [ "$name" = busybox ]; then licence="GPL-2.0-only AND MIT"; fi
     printf '%s\n    {\n      "name": "%s",\n      "size": %d,\n      "sha256": "%s",\n' "$separator" "$name" \
       "$(stat -c %s "$1/$name")" "$(sha256sum "$1/$name" | cut -d' ' -f1)"
-    printf '      "source": { "package": "%s", "version": "%s" },\n      "licence": "%s"\n    }' \
-      "$package" "$(package_version "$package")" "$licence"
+    printf '      "source": { "package": "%s", "version": "%s" },\n      "license": "%s"\n    }' \
+      "$package" "$version" "$licence"
     separator=,
   done
   printf '\n  ]\n}\n'

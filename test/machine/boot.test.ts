@@ -7,9 +7,17 @@ import { DEFAULT_COMMAND_LINE } from "../../web/project.ts";
 import type { Overlay } from "../../worker/api.ts";
 import { bootGuest, buildTestInitramfs, type Guest, ROOT } from "./guest.ts";
 
-const file = (path: string, text: string, mode = 0o755): Overlay[number] => ({ path, kind: "file", mode, content: new TextEncoder().encode(text) });
+const file = (path: string, text: string, mode = 0o755): Overlay[number] => ({
+  path,
+  kind: "file",
+  mode,
+  content: new TextEncoder().encode(text),
+});
 
-async function bootToPrompt(overlay: Overlay = [], options: { memoryMb?: number; commandLine?: string } = {}): Promise<Guest> {
+async function bootToPrompt(
+  overlay: Overlay = [],
+  options: { memoryMb?: number; commandLine?: string } = {},
+): Promise<Guest> {
   const guest = await bootGuest({ initramfs: await buildTestInitramfs(overlay, options.memoryMb), ...options });
   await guest.until(() => guest.watch.promptMs !== null || guest.watch.failure !== null, "prompt", 60_000);
   expect(guest.watch.failure).toBeNull();
@@ -34,8 +42,15 @@ describe("smart-os in v86", () => {
   });
 
   it("passed every phase in order", () => {
-    expect(guest.watch.timeline.map(({ phase }) => phase)).toEqual(["bios", "kernel", "initramfs", "init-scripts", "shell"]);
-    for (const { phase, messages } of guest.watch.timeline) if (phase !== "shell") expect(messages.length, phase).toBeGreaterThan(0);
+    expect(guest.watch.timeline.map(({ phase }) => phase)).toEqual([
+      "bios",
+      "kernel",
+      "initramfs",
+      "init-scripts",
+      "shell",
+    ]);
+    for (const { phase, messages } of guest.watch.timeline)
+      if (phase !== "shell") expect(messages.length, phase).toBeGreaterThan(0);
   });
 
   it("sleeps as long as it is asked to", async () => {
@@ -57,7 +72,9 @@ describe("smart-os in v86", () => {
   it("loads drivers from the initramfs, and a file system with one", async () => {
     for (const module of ["ne2k-pci", "vfat", "isofs", "loop", "brd"]) await run(`modprobe ${module}`);
     expect(await run("lsmod | cut -d' ' -f1 | sort | tr '\\n' ' '")).toMatch(/brd .*isofs .*loop .*ne2k_pci .*vfat/);
-    await run("dd if=/dev/zero of=/tmp/fat bs=1k count=1024 2>/dev/null && mkfs.vfat /tmp/fat && mount -o loop /tmp/fat /mnt && echo x >/mnt/y && umount /mnt");
+    await run(
+      "dd if=/dev/zero of=/tmp/fat bs=1k count=1024 2>/dev/null && mkfs.vfat /tmp/fat && mount -o loop /tmp/fat /mnt && echo x >/mnt/y && umount /mnt",
+    );
     await run("mke2fs -q /dev/ram0 512 && mount /dev/ram0 /mnt && umount /mnt");
   });
 
@@ -69,7 +86,10 @@ describe("smart-os in v86", () => {
   });
 
   it("gives the exit status, both outputs in order, and binary-clean text", async () => {
-    expect(await guest.agent.run("echo out; echo err >&2; printf 'ü\\n'; exit 42", 5000)).toEqual({ status: 42, output: "out\nerr\nü\n" });
+    expect(await guest.agent.run("echo out; echo err >&2; printf 'ü\\n'; exit 42", 5000)).toEqual({
+      status: 42,
+      output: "out\nerr\nü\n",
+    });
     expect((await guest.agent.run("head -c 300000 /dev/zero | tr '\\0' x", 20_000)).output).toBe("x".repeat(300_000));
     // Longer than one buffer of the console.
     const long = "y".repeat(20_000);
@@ -112,7 +132,9 @@ describe("smart-os in v86", () => {
   });
 
   it("has every applet linked, and a sound set of accounts", async () => {
-    expect(await run("for l in $(busybox --list | grep -v linuxrc); do command -v $l >/dev/null || echo missing $l; done")).toBe("");
+    expect(
+      await run("for l in $(busybox --list | grep -v linuxrc); do command -v $l >/dev/null || echo missing $l; done"),
+    ).toBe("");
     expect(await run("id -un; hostname; cat /etc/shadow | cut -d: -f1,2 | head -n1")).toBe("root\nsmart-os\nroot:");
   });
 });
@@ -124,7 +146,10 @@ describe("projects in v86", () => {
       file("/usr/bin/cal", "#!/bin/sh\necho my own\n"),
       { path: "/usr/bin/bc", kind: "deleted" },
     ]);
-    expect(await guest.agent.run("ls /tmp/marker; cal; command -v bc", 10_000)).toEqual({ status: 127, output: "/tmp/marker\nmy own\n" });
+    expect(await guest.agent.run("ls /tmp/marker; cal; command -v bc", 10_000)).toEqual({
+      status: 127,
+      output: "/tmp/marker\nmy own\n",
+    });
     await guest.machine.stop();
   });
 
@@ -188,7 +213,16 @@ describe("smart-os in QEMU", () => {
     const initramfs = join(scratch, "initramfs.cpio");
     writeFileSync(initramfs, await buildTestInitramfs());
     const qemu = spawn("qemu-system-i386", [
-      ...["-m", "128", "-nographic", "-no-reboot", "-kernel", join(ROOT, "public/system/bzImage"), "-initrd", initramfs],
+      ...[
+        "-m",
+        "128",
+        "-nographic",
+        "-no-reboot",
+        "-kernel",
+        join(ROOT, "public/system/bzImage"),
+        "-initrd",
+        initramfs,
+      ],
       ...["-append", DEFAULT_COMMAND_LINE, "-nic", "user,model=virtio-net-pci,restrict=on"],
     ]);
     let output = "";
@@ -207,7 +241,9 @@ describe("smart-os in QEMU", () => {
       }
     };
     await until(/root@smart-os.*# /);
-    qemu.stdin.write("for i in 1 2 3 4 5 6 7 8 9; do ip -4 addr show eth0 | grep inet && break; sleep 1; done; uname -m\n");
+    qemu.stdin.write(
+      "for i in 1 2 3 4 5 6 7 8 9; do ip -4 addr show eth0 | grep inet && break; sleep 1; done; uname -m\n",
+    );
     await until(/inet 10\.0\.2\.15/);
     await until(/\ni686/);
     qemu.stdin.write("poweroff\n");

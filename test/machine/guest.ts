@@ -54,7 +54,11 @@ export interface Guest {
 let emulator: Promise<WebAssembly.Module> | undefined;
 
 /** Boots a machine; it is still booting when this resolves. */
-export async function bootGuest(options: { initramfs: Uint8Array<ArrayBuffer>; memoryMb?: number; commandLine?: string }): Promise<Guest> {
+export async function bootGuest(options: {
+  initramfs: Uint8Array<ArrayBuffer>;
+  memoryMb?: number;
+  commandLine?: string;
+}): Promise<Guest> {
   emulator ??= WebAssembly.compile(readFileSync(join(ROOT, "node_modules/v86/build/v86.wasm")));
   const watch = createBootWatch();
   const startedAt = performance.now();

@@ -1,5 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -22,7 +34,13 @@ function extract(archive: Uint8Array): string {
 /** Every kind of entry; device nodes need root, as for GNU cpio itself. */
 function sample(): FileTree {
   const tree = new FileTree();
-  tree.add({ ...owner, path: "/etc/init.d/rcS", kind: "file", mode: 0o755, content: Buffer.from("#!/bin/sh\necho hello\n") });
+  tree.add({
+    ...owner,
+    path: "/etc/init.d/rcS",
+    kind: "file",
+    mode: 0o755,
+    content: Buffer.from("#!/bin/sh\necho hello\n"),
+  });
   tree.add({ ...owner, path: "/bin/su", kind: "file", mode: 0o4755, content: Buffer.alloc(5000, 7) });
   tree.add({ ...owner, path: "/bin/sh", kind: "symlink", mode: 0o777, target: "/bin/busybox" });
   tree.add({ ...owner, path: "/a", kind: "hardlink", mode: 0o644, target: "/z" });
@@ -39,7 +57,11 @@ function sample(): FileTree {
 
 describe("cpio judged by GNU cpio", () => {
   it("lists our archive entry by entry", () => {
-    const listing = execFileSync("cpio", ["-itv", "--quiet"], { input: encodeCpio(sample()), encoding: "utf8", env: { ...process.env, LC_ALL: "C", TZ: "UTC" } });
+    const listing = execFileSync("cpio", ["-itv", "--quiet"], {
+      input: encodeCpio(sample()),
+      encoding: "utf8",
+      env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
+    });
     const lines = listing.trim().split("\n");
     expect(lines).toHaveLength(sample().size - 1);
     expect(listing).toMatch(/^-rwxr-xr-x +1 root +root +21 Nov 14 +2023 etc\/init\.d\/rcS$/m);
@@ -59,9 +81,11 @@ describe("cpio judged by GNU cpio", () => {
       const real = entry.kind === "hardlink" ? sample().get(entry.target) : entry;
       if (entry.kind !== "symlink") expect(status.mode & 0o7777, entry.path).toBe(real?.mode);
       // GNU cpio sets no times on symlinks, and directories change while they are filled.
-      if (entry.kind !== "directory" && entry.kind !== "symlink") expect(Math.floor(status.mtimeMs / 1000), entry.path).toBe(real?.mtime);
+      if (entry.kind !== "directory" && entry.kind !== "symlink")
+        expect(Math.floor(status.mtimeMs / 1000), entry.path).toBe(real?.mtime);
       if (isRoot) expect([status.uid, status.gid], entry.path).toEqual([real?.uid, real?.gid]);
-      if (real?.kind === "file") expect(readFileSync(join(folder, entry.path)), entry.path).toEqual(Buffer.from(real.content));
+      if (real?.kind === "file")
+        expect(readFileSync(join(folder, entry.path)), entry.path).toEqual(Buffer.from(real.content));
       if (entry.kind === "symlink") expect(readlinkSync(join(folder, entry.path))).toBe(entry.target);
       // The kernel's encoding of a device number: 8 bits of minor, then 12 of major.
       if (entry.kind === "device") expect(status.rdev).toBe((entry.major << 8) | entry.minor);
@@ -79,7 +103,10 @@ describe("cpio judged by GNU cpio", () => {
     writeFileSync(join(folder, "empty"), "");
     utimesSync(join(folder, "empty"), 1_600_000_000, 1_600_000_000);
     for (const format of ["newc", "crc"]) {
-      const archive = execFileSync("sh", ["-c", `find . | cpio -o --quiet -H ${format}`], { cwd: folder, maxBuffer: 1 << 26 });
+      const archive = execFileSync("sh", ["-c", `find . | cpio -o --quiet -H ${format}`], {
+        cwd: folder,
+        maxBuffer: 1 << 26,
+      });
       const tree = decodeCpio(archive);
       const lines = describeTree(tree);
       expect(lines["/d/e/file"]).toMatch(/^file 4711 .* 000102ff$/);
@@ -102,8 +129,18 @@ describe("cpio judged by GNU cpio", () => {
   it("writes 20,000 files", () => {
     const tree = new FileTree();
     for (let index = 0; index < 20_000; index += 1)
-      tree.add({ ...owner, path: `/many/file-${index}`, kind: "file", mode: 0o644, content: Buffer.from(String(index)) });
-    const listing = execFileSync("cpio", ["-it", "--quiet"], { input: encodeCpio(tree), encoding: "utf8", maxBuffer: 1 << 26 });
+      tree.add({
+        ...owner,
+        path: `/many/file-${index}`,
+        kind: "file",
+        mode: 0o644,
+        content: Buffer.from(String(index)),
+      });
+    const listing = execFileSync("cpio", ["-it", "--quiet"], {
+      input: encodeCpio(tree),
+      encoding: "utf8",
+      maxBuffer: 1 << 26,
+    });
     expect(listing.trim().split("\n")).toHaveLength(20_001);
   });
 });

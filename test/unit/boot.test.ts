@@ -46,17 +46,28 @@ describe("the boot watch", () => {
     expect(watch("Run /init as init process\n", prompt).promptMs).toBe(200);
   });
 
-  it.each(["Starting 50% ", "[    1.0] something # not at the end", "loading... "])("does not take %j for one", (line) => {
-    expect(watch("Run /init as init process\n", line).promptMs).toBeNull();
-  });
+  it.each(["Starting 50% ", "[    1.0] something # not at the end", "loading... "])(
+    "does not take %j for one",
+    (line) => {
+      expect(watch("Run /init as init process\n", line).promptMs).toBeNull();
+    },
+  );
 
   it("does not take a prompt for one before the system has started", () => {
     expect(watch("Linux version 6\n", "# ").promptMs).toBeNull();
   });
 
   it("reports a panic with the phase in which it came", () => {
-    const boot = watch("Linux version 6\n", "Run /init as init process\n", "[    1.2] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n");
-    expect(boot.failure).toEqual({ kind: "init-failed", phase: "initramfs", text: "Attempted to kill init! exitcode=0x00000100" });
+    const boot = watch(
+      "Linux version 6\n",
+      "Run /init as init process\n",
+      "[    1.2] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100\n",
+    );
+    expect(boot.failure).toEqual({
+      kind: "init-failed",
+      phase: "initramfs",
+      text: "Attempted to kill init! exitcode=0x00000100",
+    });
     expect(watch("Linux version 6\n", "Kernel panic - not syncing: Out of memory\n").failure?.kind).toBe("panic");
   });
 
@@ -69,7 +80,13 @@ describe("the boot watch", () => {
   });
 
   it("never goes back a phase, whatever a program prints", () => {
-    const boot = watch("Linux version 6\n", "Run /init as init process\n", "smart-os: init scripts\n", "Linux version of my program\n", "smart-os: initramfs\n");
+    const boot = watch(
+      "Linux version 6\n",
+      "Run /init as init process\n",
+      "smart-os: init scripts\n",
+      "Linux version of my program\n",
+      "smart-os: initramfs\n",
+    );
     expect(phases(boot)).toEqual(["bios", "kernel", "initramfs", "init-scripts"]);
   });
 

@@ -82,7 +82,9 @@ describe("cpio", () => {
     const damaged = archive.slice();
     damaged[116] = "x".charCodeAt(0);
     expect(() => decodeCpio(damaged)).toThrow(/at byte \d+/);
-    expect(() => decodeCpio(text("not an archive at all, but long enough to hold a header. ".repeat(3)))).toThrow("at byte 0, there is no newc header");
+    expect(() => decodeCpio(text("not an archive at all, but long enough to hold a header. ".repeat(3)))).toThrow(
+      "at byte 0, there is no newc header",
+    );
   });
 
   it("refuses a name that leads out of the tree", () => {
@@ -95,15 +97,18 @@ describe("cpio", () => {
   it("survives random damage: a tree or a refusal, nothing else", () => {
     const archive = encodeCpio(sample());
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }), (changes) => {
-        const damaged = archive.slice();
-        for (const [at, value] of changes) damaged[at] = value;
-        try {
-          decodeCpio(damaged);
-        } catch (error) {
-          expect((error as Error).name).toBe("FormatError");
-        }
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 8 }),
+        (changes) => {
+          const damaged = archive.slice();
+          for (const [at, value] of changes) damaged[at] = value;
+          try {
+            decodeCpio(damaged);
+          } catch (error) {
+            expect((error as Error).name).toBe("FormatError");
+          }
+        },
+      ),
       { numRuns: 500 },
     );
   });

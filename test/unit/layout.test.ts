@@ -13,7 +13,10 @@ function sources(folder: string): string[] {
 /** What a file imports; imports of types alone do not count, they leave no trace in the bundle. */
 function imports(path: string): string[] {
   const code = readFileSync(join(ROOT, path), "utf8");
-  const found = [...code.matchAll(/^\s*(?:import|export)\s+(?!type\b)(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm), ...code.matchAll(/\bimport\(\s*["']([^"']+)["']/g)];
+  const found = [
+    ...code.matchAll(/^\s*(?:import|export)\s+(?!type\b)(?:[^"';]*?\sfrom\s+)?["']([^"']+)["']/gm),
+    ...code.matchAll(/\bimport\(\s*["']([^"']+)["']/g),
+  ];
   return found.map((match) => match[1] as string);
 }
 
@@ -27,7 +30,9 @@ describe("the folders", () => {
 
   it("lets the builder import formats and its own libraries only", () => {
     for (const { path, specifier } of outside("worker"))
-      expect(specifier, path).toMatch(/^(\.\/|\.\/format\/)[\w-]+\.ts$|^(fflate|comlink|virtual:rootfs|@noble\/hashes\/sha2\.js)$/);
+      expect(specifier, path).toMatch(
+        /^(\.\/|\.\/format\/)[\w-]+\.ts$|^(fflate|comlink|virtual:rootfs|@noble\/hashes\/sha2\.js)$/,
+      );
   });
 
   it("lets the page import nothing of the builder but its types", () => {
@@ -48,7 +53,9 @@ describe("the folders", () => {
     ["comlink", "web/builder.ts"],
     ["fflate", "web/bundle.ts"],
   ])("has one importer of %s in web/", (library, importer) => {
-    const importers = outside("web").filter(({ specifier }) => specifier.startsWith(library) && !specifier.includes(".wasm"));
+    const importers = outside("web").filter(
+      ({ specifier }) => specifier.startsWith(library) && !specifier.includes(".wasm"),
+    );
     expect([...new Set(importers.map(({ path }) => path))]).toEqual([importer]);
   });
 

@@ -1,9 +1,9 @@
 import { el } from "../dom.ts";
-import { MEMORY_SIZES_MB, DEFAULT_COMMAND_LINE } from "../project.ts";
+import { DEFAULT_COMMAND_LINE, MEMORY_SIZES_MB } from "../project.ts";
 import type { Actions, AppState } from "../state.ts";
 import type { Text } from "../text.ts";
 import { askText, openForm, showKeys } from "./dialog.ts";
-import { icon, type IconName } from "./icon.ts";
+import { type IconName, icon } from "./icon.ts";
 import { openMenu } from "./menu.ts";
 import type { View } from "./view.ts";
 
@@ -11,7 +11,12 @@ import type { View } from "./view.ts";
 export function createBar(text: Text, actions: Actions): View {
   let state: AppState | null = null;
   const name = el("span");
-  const projectMenu = el("button", { type: "button", className: "button project-menu", dataset: { testid: "project-menu" }, title: text.project }, name, icon("down"));
+  const projectMenu = el(
+    "button",
+    { type: "button", className: "button project-menu", dataset: { testid: "project-menu" }, title: text.project },
+    name,
+    icon("down"),
+  );
   const saved = el("button", { type: "button", className: "saved", dataset: { testid: "saved-state" } });
   const pill = el("span", { className: "pill", dataset: { testid: "state-pill" }, attributes: { role: "status" } });
   const mode = el("span", { dataset: { testid: "boot-mode" } });
@@ -21,9 +26,18 @@ export function createBar(text: Text, actions: Actions): View {
   const pause = iconButton("pause", text.pause, "pause");
   const restart = iconButton("restart", text.restart, "restart");
   const power = iconButton("power", text.powerOff, "power");
-  const apply = el("button", { type: "button", className: "button primary", dataset: { testid: "apply" }, title: text.applyHint }, text.apply);
+  const apply = el(
+    "button",
+    { type: "button", className: "button primary", dataset: { testid: "apply" }, title: text.applyHint },
+    text.apply,
+  );
   const cancel = el("button", { type: "button", className: "button", dataset: { testid: "cancel" } }, text.cancel);
-  const language = el("button", { type: "button", className: "button", dataset: { testid: "language" }, title: text.language });
+  const language = el("button", {
+    type: "button",
+    className: "button",
+    dataset: { testid: "language" },
+    title: text.language,
+  });
   const theme = iconButton("theme", text.theme, "theme");
   const keys = iconButton("keyboard", text.keyboard, "keyboard");
   keys.classList.add("optional");
@@ -84,7 +98,12 @@ export function createBar(text: Text, actions: Actions): View {
       const { machine, storage, project } = next;
       name.textContent = project.name;
       saved.dataset.state = storage.state;
-      saved.textContent = { saved: text.saved, saving: text.saving, "memory-only": text.memoryOnly, failed: `${text.saveFailed} · ${text.retry}` }[storage.state];
+      saved.textContent = {
+        saved: text.saved,
+        saving: text.saving,
+        "memory-only": text.memoryOnly,
+        failed: `${text.saveFailed} · ${text.retry}`,
+      }[storage.state];
       saved.title = storage.reason ?? "";
       pill.dataset.status = machine.status;
       pill.textContent = describeStatus(text, next);
@@ -119,20 +138,34 @@ function describeStatus(text: Text, { machine }: AppState): string {
 
 function openProjectMenu(text: Text, actions: Actions, state: AppState, anchor: HTMLElement): void {
   openMenu(anchor, [
-    ...state.projects.map(({ id, name }) => ({ label: name, checked: id === state.project.id, run: () => actions.openProject(id) })),
+    ...state.projects.map(({ id, name }) => ({
+      label: name,
+      checked: id === state.project.id,
+      run: () => actions.openProject(id),
+    })),
     "separator",
     {
       label: `${text.newProject} …`,
-      run: () => void askText(text, text.newProject, "smart-os", text.projectName).then((name) => name !== null && actions.createProject(name)),
+      run: () =>
+        void askText(text, text.newProject, "smart-os", text.projectName).then(
+          (name) => name !== null && actions.createProject(name),
+        ),
     },
     { label: text.duplicate, run: () => actions.duplicateProject() },
     {
       label: `${text.renameProject} …`,
       disabled: !state.writable,
       run: () =>
-        void askText(text, text.renameProject, state.project.name, text.projectName).then((name) => name !== null && actions.renameProject(name)),
+        void askText(text, text.renameProject, state.project.name, text.projectName).then(
+          (name) => name !== null && actions.renameProject(name),
+        ),
     },
-    { label: text.deleteProject, danger: true, disabled: !state.writable, run: () => actions.removeProject(state.project.id) },
+    {
+      label: text.deleteProject,
+      danger: true,
+      disabled: !state.writable,
+      run: () => actions.removeProject(state.project.id),
+    },
     "separator",
     { label: text.downloadProject, run: () => actions.downloadProject() },
     { label: text.downloadInitramfs, run: () => actions.downloadInitramfs() },
@@ -141,7 +174,8 @@ function openProjectMenu(text: Text, actions: Actions, state: AppState, anchor: 
 
 async function openSettings(text: Text, actions: Actions, state: AppState): Promise<void> {
   const memory = el("select", { className: "field" });
-  for (const size of MEMORY_SIZES_MB) memory.append(el("option", { value: String(size), selected: size === state.project.memoryMb }, `${size} MB`));
+  for (const size of MEMORY_SIZES_MB)
+    memory.append(el("option", { value: String(size), selected: size === state.project.memoryMb }, `${size} MB`));
   const commandLine = el("input", { className: "field path", value: state.project.commandLine, spellcheck: false });
   const reset = el("button", { type: "button", className: "button" }, text.resetCommandLine);
   reset.addEventListener("click", () => {

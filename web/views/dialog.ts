@@ -60,7 +60,13 @@ export function openForm(text: Text, title: string, ...fields: HTMLElement[]): P
   const dialog = el("dialog", { attributes: { "aria-label": title } });
   const cancel = el("button", { type: "button", className: "button" }, text.cancel);
   const confirm = el("button", { type: "submit", className: "button primary" }, "OK");
-  const form = el("form", { method: "dialog" }, el("h2", {}, title), ...fields, el("div", { className: "actions" }, cancel, confirm));
+  const form = el(
+    "form",
+    { method: "dialog" },
+    el("h2", {}, title),
+    ...fields,
+    el("div", { className: "actions" }, cancel, confirm),
+  );
   dialog.append(form);
   document.body.append(dialog);
   return new Promise((resolve) => {

@@ -15,7 +15,11 @@ export function createEditorPanel(text: Text, actions: Actions, loadEditor: () =
   const facts = el("span", { className: "soft" });
   const restore = el("button", { type: "button", className: "button" }, text.restore);
   const tabs = (["edit", "changes"] as const).map((name) => {
-    const button = el("button", { type: "button", className: "tab", dataset: { testid: `tab-${name}` }, attributes: { role: "tab" } }, text[name]);
+    const button = el(
+      "button",
+      { type: "button", className: "tab", dataset: { testid: `tab-${name}` }, attributes: { role: "tab" } },
+      text[name],
+    );
     button.addEventListener("click", () => {
       tab = name;
       draw();
@@ -28,7 +32,15 @@ export function createEditorPanel(text: Text, actions: Actions, loadEditor: () =
   const element = el(
     "section",
     { className: "panel editor-panel", attributes: { "aria-label": text.editor } },
-    el("div", { className: "head" }, path, facts, el("span", { className: "bar-space" }), restore, el("div", { className: "tabs", role: "tablist" }, ...tabs.map(({ button }) => button))),
+    el(
+      "div",
+      { className: "head" },
+      path,
+      facts,
+      el("span", { className: "bar-space" }),
+      restore,
+      el("div", { className: "tabs", role: "tablist" }, ...tabs.map(({ button }) => button)),
+    ),
     hint,
     body,
   );
@@ -75,7 +87,12 @@ export function createEditorPanel(text: Text, actions: Actions, loadEditor: () =
     const key = `${state.project.id} ${file.path} ${file.revision} ${tab} ${state.writable}`;
     if (key === shown || !editor) return;
     shown = key;
-    editor.show({ path: file.path, text: file.text, original: tab === "changes" ? (file.defaultText ?? "") : null, readOnly: !state.writable });
+    editor.show({
+      path: file.path,
+      text: file.text,
+      original: tab === "changes" ? (file.defaultText ?? "") : null,
+      readOnly: !state.writable,
+    });
   };
 
   void loadEditor().then((loaded) => {

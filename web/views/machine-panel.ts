@@ -32,10 +32,20 @@ export interface MachinePanel extends View {
 }
 
 /** The machine's two faces, its terminal and its screen, and below them how the boot went. */
-export function createMachinePanel(text: Text, actions: Actions, terminal: Terminal, screen: HTMLElement): MachinePanel {
+export function createMachinePanel(
+  text: Text,
+  actions: Actions,
+  terminal: Terminal,
+  screen: HTMLElement,
+): MachinePanel {
   const problem = createProblem(text, actions);
   const timeline = createTimeline(text);
-  const find = el("input", { className: "field", type: "search", placeholder: text.search, attributes: { "aria-label": text.search } });
+  const find = el("input", {
+    className: "field",
+    type: "search",
+    placeholder: text.search,
+    attributes: { "aria-label": text.search },
+  });
   find.style.width = "110px";
   const tools = el("div", { className: "tabs" }, find);
   const tool = (name: Parameters<typeof iconButton>[0], label: string, run: () => void): void => {
@@ -75,7 +85,11 @@ export function createMachinePanel(text: Text, actions: Actions, terminal: Termi
   }
 
   const tabs = (["terminal", "screen"] as const).map((name) => {
-    const button = el("button", { type: "button", className: "tab", dataset: { testid: `tab-${name}` }, attributes: { role: "tab" } }, text[name]);
+    const button = el(
+      "button",
+      { type: "button", className: "tab", dataset: { testid: `tab-${name}` }, attributes: { role: "tab" } },
+      text[name],
+    );
     button.addEventListener("click", () => {
       show(name);
       if (name === "terminal") terminal.focus();
@@ -105,7 +119,14 @@ export function createMachinePanel(text: Text, actions: Actions, terminal: Termi
   const element = el(
     "section",
     { className: "panel machine-panel", attributes: { "aria-label": text.machine } },
-    el("div", { className: "head" }, el("div", { className: "tabs", role: "tablist" }, ...tabs.map(({ button }) => button)), el("span", { className: "bar-space" }), tools, screenTools),
+    el(
+      "div",
+      { className: "head" },
+      el("div", { className: "tabs", role: "tablist" }, ...tabs.map(({ button }) => button)),
+      el("span", { className: "bar-space" }),
+      tools,
+      screenTools,
+    ),
     el("div", { className: "stage" }, terminal.element, screen, problem.element),
     keys,
     timeline.element,

@@ -5,7 +5,12 @@ import type { View } from "./view.ts";
 
 /** What went wrong with the boot, with the last lines and the ways on. */
 export function createProblem(text: Text, actions: Actions): View {
-  const element = el("div", { className: "problem", hidden: true, dataset: { testid: "problem" }, attributes: { role: "alert" } });
+  const element = el("div", {
+    className: "problem",
+    hidden: true,
+    dataset: { testid: "problem" },
+    attributes: { role: "alert" },
+  });
   let shown: Problem | null = null;
   return {
     element,
@@ -15,7 +20,11 @@ export function createProblem(text: Text, actions: Actions): View {
       element.hidden = problem === null;
       if (!problem) return;
       const button = (label: string, run: () => void, testid?: string): HTMLButtonElement => {
-        const made = el("button", { type: "button", className: "button", ...(testid ? { dataset: { testid } } : {}) }, label);
+        const made = el(
+          "button",
+          { type: "button", className: "button", ...(testid ? { dataset: { testid } } : {}) },
+          label,
+        );
         made.addEventListener("click", run);
         return made;
       };
@@ -24,7 +33,9 @@ export function createProblem(text: Text, actions: Actions): View {
       const path = problem.path;
       element.replaceChildren(
         el("p", {}, problem.text),
-        ...(problem.lines.length > 0 ? [el("div", { className: "soft" }, text.lastLines), el("pre", {}, problem.lines.join("\n"))] : []),
+        ...(problem.lines.length > 0
+          ? [el("div", { className: "soft" }, text.lastLines), el("pre", {}, problem.lines.join("\n"))]
+          : []),
         el(
           "div",
           { className: "actions" },

@@ -27,7 +27,10 @@ export function createTimeline(text: Text): View {
     const { timeline, machine } = state;
     const isLive = machine.status === "booting" || machine.status === "building";
     // The bars' own clock starts with the boot request, which is when the first one starts.
-    const now = isLive && startedAt !== null ? performance.now() - startedAt : (timeline.at(-1)?.endMs ?? timeline.at(-1)?.startMs ?? 0);
+    const now =
+      isLive && startedAt !== null
+        ? performance.now() - startedAt
+        : (timeline.at(-1)?.endMs ?? timeline.at(-1)?.startMs ?? 0);
     const length = Math.max(now, timeline.at(-1)?.endMs ?? 0, 1);
     empty.hidden = timeline.length > 0;
     const present = new Set<string>(timeline.map(({ phase }) => phase));
@@ -49,7 +52,8 @@ export function createTimeline(text: Text): View {
       }
       updateRow(text, row, bar, length, now, open === bar.phase);
     }
-    total.textContent = machine.promptMs === null ? (isLive ? formatMs(now) : "") : `${formatMs(machine.promptMs)} ${text.toPrompt}`;
+    total.textContent =
+      machine.promptMs === null ? (isLive ? formatMs(now) : "") : `${formatMs(machine.promptMs)} ${text.toPrompt}`;
     if (isLive && !frame)
       frame = requestAnimationFrame(() => {
         frame = 0;

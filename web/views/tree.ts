@@ -14,8 +14,18 @@ export function createTree(text: Text, actions: Actions): View {
   let filter = "";
   let cursor = "/init";
   const folded = new Set<string>(["/usr"]);
-  const list = el("div", { className: "tree", tabIndex: 0, dataset: { testid: "file-tree" }, attributes: { role: "tree", "aria-label": text.files } });
-  const search = el("input", { className: "field", type: "search", placeholder: text.filter, attributes: { "aria-label": text.filter } });
+  const list = el("div", {
+    className: "tree",
+    tabIndex: 0,
+    dataset: { testid: "file-tree" },
+    attributes: { role: "tree", "aria-label": text.files },
+  });
+  const search = el("input", {
+    className: "field",
+    type: "search",
+    placeholder: text.filter,
+    attributes: { "aria-label": text.filter },
+  });
   search.style.flex = "1";
   search.style.width = "60px";
   const picker = el("input", { type: "file", multiple: true, hidden: true });
@@ -35,8 +45,20 @@ export function createTree(text: Text, actions: Actions): View {
     const path = row?.kind === "directory" ? cursor : cursor.slice(0, cursor.lastIndexOf("/"));
     return path === "" ? "/" : `${path}/`;
   };
-  newFile.addEventListener("click", () => void askText(text, text.newFile, folder(), text.pathPrompt).then((path) => path !== null && actions.addFile(path)));
-  newFolder.addEventListener("click", () => void askText(text, text.newFolder, folder(), text.pathPrompt).then((path) => path !== null && actions.addDirectory(path)));
+  newFile.addEventListener(
+    "click",
+    () =>
+      void askText(text, text.newFile, folder(), text.pathPrompt).then(
+        (path) => path !== null && actions.addFile(path),
+      ),
+  );
+  newFolder.addEventListener(
+    "click",
+    () =>
+      void askText(text, text.newFolder, folder(), text.pathPrompt).then(
+        (path) => path !== null && actions.addDirectory(path),
+      ),
+  );
   upload.addEventListener("click", () => picker.click());
   picker.addEventListener("change", () => {
     actions.upload(folder(), [...(picker.files ?? [])]);
@@ -49,9 +71,11 @@ export function createTree(text: Text, actions: Actions): View {
 
   const visible = (): FileRow[] => {
     if (!state) return [];
-    if (filter) return state.files.filter(({ path, kind }) => kind !== "directory" && path.toLowerCase().includes(filter));
+    if (filter)
+      return state.files.filter(({ path, kind }) => kind !== "directory" && path.toLowerCase().includes(filter));
     return state.files.filter(({ path }) => {
-      for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) if (folded.has(path.slice(0, end))) return false;
+      for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
+        if (folded.has(path.slice(0, end))) return false;
       return true;
     });
   };
@@ -65,7 +89,9 @@ export function createTree(text: Text, actions: Actions): View {
   };
 
   const rename = (row: FileRow): void =>
-    void askText(text, text.rename, row.path, text.pathPrompt).then((to) => to !== null && to !== row.path && actions.renameFile(row.path, to));
+    void askText(text, text.rename, row.path, text.pathPrompt).then(
+      (to) => to !== null && to !== row.path && actions.renameFile(row.path, to),
+    );
 
   const openRowMenu = (row: FileRow, anchor: HTMLElement | { x: number; y: number }): void => {
     const isGone = row.origin === "deleted";
@@ -73,10 +99,15 @@ export function createTree(text: Text, actions: Actions): View {
     if (!isGone) {
       items.push({ label: `${text.rename} …`, run: () => rename(row) });
       if (row.kind !== "symlink")
-        items.push({ label: `${text.permissions} …`, run: () => void askMode(text, row.path, row.mode).then((mode) => mode !== null && actions.chmod(row.path, mode)) });
+        items.push({
+          label: `${text.permissions} …`,
+          run: () =>
+            void askMode(text, row.path, row.mode).then((mode) => mode !== null && actions.chmod(row.path, mode)),
+        });
       if (row.kind === "file") items.push({ label: text.download, run: () => actions.downloadFile(row.path) });
     }
-    if (row.origin === "changed" || isGone) items.push({ label: text.restore, run: () => actions.restoreDefault(row.path) });
+    if (row.origin === "changed" || isGone)
+      items.push({ label: text.restore, run: () => actions.restoreDefault(row.path) });
     if (!isGone) items.push("separator", { label: text.remove, danger: true, run: () => actions.removeFile(row.path) });
     openMenu(anchor, items);
   };
@@ -99,7 +130,9 @@ export function createTree(text: Text, actions: Actions): View {
     else if (event.key === "Enter" || event.key === " ") activate(row);
     else if (event.key === "ArrowRight" && row.kind === "directory") isOpen ? move(at + 1) : activate(row);
     else if (event.key === "ArrowLeft")
-      isOpen ? activate(row) : move(rows.findIndex(({ path }) => path === row.path.slice(0, row.path.lastIndexOf("/"))));
+      isOpen
+        ? activate(row)
+        : move(rows.findIndex(({ path }) => path === row.path.slice(0, row.path.lastIndexOf("/"))));
     else if (event.key === "F2") rename(row);
     else if (event.key === "Delete") actions.removeFile(row.path);
     else if (event.key === "ContextMenu") {
@@ -138,7 +171,17 @@ export function createTree(text: Text, actions: Actions): View {
       const depth = filter ? 0 : row.path.split("/").length - 2;
       const isFolder = row.kind === "directory";
       const isOpen = isFolder && !folded.has(row.path);
-      const symbol = icon(isFolder ? (isOpen ? "folder-open" : "folder") : row.kind === "symlink" ? "link" : row.kind === "device" ? "device" : "file");
+      const symbol = icon(
+        isFolder
+          ? isOpen
+            ? "folder-open"
+            : "folder"
+          : row.kind === "symlink"
+            ? "link"
+            : row.kind === "device"
+              ? "device"
+              : "file",
+      );
       const more = (event: Event): void => {
         event.stopPropagation();
         cursor = row.path;

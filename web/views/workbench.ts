@@ -26,7 +26,11 @@ export interface Workbench extends View {
 const SIZES = "smart-os:panels";
 
 /** The whole page. It is made anew when the language changes; terminal, screen and editor are handed from one to the next. */
-export function createWorkbench(text: Text, actions: Actions, { terminal, screen, loadEditor }: WorkbenchParts): Workbench {
+export function createWorkbench(
+  text: Text,
+  actions: Actions,
+  { terminal, screen, loadEditor }: WorkbenchParts,
+): Workbench {
   const bar = createBar(text, actions);
   const tree = createTree(text, actions);
   const editor = createEditorPanel(text, actions, loadEditor);
@@ -64,8 +68,18 @@ export function createWorkbench(text: Text, actions: Actions, { terminal, screen
   });
   panels.append(tree.element, left, editor.element, right, machine.element);
 
-  const tabs = ([["tree", text.files], ["editor", text.editor], ["machine", text.machine]] as const).map(([name, label]) => {
-    const button = el("button", { type: "button", dataset: { testid: `panel-${name}` }, attributes: { role: "tab" } }, label);
+  const tabs = (
+    [
+      ["tree", text.files],
+      ["editor", text.editor],
+      ["machine", text.machine],
+    ] as const
+  ).map(([name, label]) => {
+    const button = el(
+      "button",
+      { type: "button", dataset: { testid: `panel-${name}` }, attributes: { role: "tab" } },
+      label,
+    );
     button.addEventListener("click", () => showPanel(name));
     return { name, button };
   });
@@ -76,7 +90,11 @@ export function createWorkbench(text: Text, actions: Actions, { terminal, screen
   showPanel("machine");
 
   const banner = el("div", { className: "banner", hidden: true, attributes: { role: "status" } });
-  const takeOver = el("button", { type: "button", className: "button", dataset: { testid: "take-over" } }, text.takeOver);
+  const takeOver = el(
+    "button",
+    { type: "button", className: "button", dataset: { testid: "take-over" } },
+    text.takeOver,
+  );
   takeOver.addEventListener("click", () => actions.takeOver());
 
   const element = el(
@@ -114,7 +132,9 @@ export function createWorkbench(text: Text, actions: Actions, { terminal, screen
         machine.element.querySelector<HTMLElement>(".bar-row"),
       ].filter((stop): stop is HTMLElement => stop !== null);
       const regions = stops.map((stop) => stop.closest(".bar, .tree-panel, .editor-panel, .timeline, .machine-panel"));
-      const at = regions.indexOf(document.activeElement?.closest(".bar, .tree-panel, .editor-panel, .timeline, .machine-panel") ?? null);
+      const at = regions.indexOf(
+        document.activeElement?.closest(".bar, .tree-panel, .editor-panel, .timeline, .machine-panel") ?? null,
+      );
       stops[(at + step + stops.length) % stops.length]?.focus();
     },
     dispose() {
@@ -135,7 +155,11 @@ interface SplitterOptions {
 
 /** A bar between two panels, for the pointer and for the arrow keys; a double click restores the size. */
 function createSplitter(label: string, options: SplitterOptions): HTMLElement {
-  const splitter = el("div", { className: "splitter", tabIndex: 0, attributes: { role: "separator", "aria-orientation": "vertical", "aria-label": label } });
+  const splitter = el("div", {
+    className: "splitter",
+    tabIndex: 0,
+    attributes: { role: "separator", "aria-orientation": "vertical", "aria-label": label },
+  });
   const set = (value: number): void => {
     options.set(value);
     options.changed();

@@ -22,7 +22,14 @@ const BLOCK_BYTES = 512;
 /** A name longer than this is no name: the kernel's own limit. */
 const MAX_NAME_BYTES = 4096;
 
-const TYPE_BITS = { fifo: 0o010000, character: 0o020000, directory: 0o040000, block: 0o060000, file: 0o100000, symlink: 0o120000 } as const;
+const TYPE_BITS = {
+  fifo: 0o010000,
+  character: 0o020000,
+  directory: 0o040000,
+  block: 0o060000,
+  file: 0o100000,
+  symlink: 0o120000,
+} as const;
 const TYPE_MASK = 0o170000;
 
 interface Plan {
@@ -73,7 +80,10 @@ function plan(tree: FileTree): Plan[] {
     }
     const target = (entry.kind === "file" ? entry : tree.get(entry.target)) as TreeEntry & { kind: "file" };
     if (target.content.length > MAX_FILE_BYTES)
-      throw new FormatError(`Cannot put ${quote(target.path)} into a cpio archive: it is larger than 4 GiB − 1 byte`, target.path);
+      throw new FormatError(
+        `Cannot put ${quote(target.path)} into a cpio archive: it is larger than 4 GiB − 1 byte`,
+        target.path,
+      );
     const all = names.get(target.path) as string[];
     const inode = inodes.get(target.path) ?? next++;
     inodes.set(target.path, inode);
@@ -85,8 +95,25 @@ function plan(tree: FileTree): Plan[] {
 function writeEntry(archive: Uint8Array, start: number, item: Plan, mode = modeBits(item.entry)): number {
   const { entry, name, content, inode, links } = item;
   const device = entry.kind === "device" ? entry : { major: 0, minor: 0 };
-  const fields = [inode, mode, entry.uid, entry.gid, links, entry.mtime, content.length, 0, 0, device.major, device.minor, name.length + 1, 0];
-  encoder.encodeInto(`070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}`, archive.subarray(start));
+  const fields = [
+    inode,
+    mode,
+    entry.uid,
+    entry.gid,
+    links,
+    entry.mtime,
+    content.length,
+    0,
+    0,
+    device.major,
+    device.minor,
+    name.length + 1,
+    0,
+  ];
+  encoder.encodeInto(
+    `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}`,
+    archive.subarray(start),
+  );
   archive.set(name, start + HEADER_BYTES);
   const dataStart = start + alignTo(HEADER_BYTES + name.length + 1, 4);
   archive.set(content, dataStart);
@@ -128,7 +155,8 @@ export function decodeCpio(archive: Uint8Array): FileTree {
     if (complete) linked.clear();
     else addEntry(tree, linked, entry);
   }
-  if (!complete) throw new FormatError(`Cannot read the cpio archive: it ends at byte ${archive.length} without a trailer`);
+  if (!complete)
+    throw new FormatError(`Cannot read the cpio archive: it ends at byte ${archive.length} without a trailer`);
   return tree;
 }
 
@@ -208,7 +236,13 @@ function addEntry(tree: FileTree, linked: Map<string, string>, header: Header): 
     case TYPE_BITS.symlink:
       return tree.replace({ ...attributes, kind: "symlink", target: new TextDecoder().decode(header.content) });
     case TYPE_BITS.character:
-      return tree.replace({ ...attributes, kind: "device", device: "character", major: header.major, minor: header.minor });
+      return tree.replace({
+        ...attributes,
+        kind: "device",
+        device: "character",
+        major: header.major,
+        minor: header.minor,
+      });
     case TYPE_BITS.block:
       return tree.replace({ ...attributes, kind: "device", device: "block", major: header.major, minor: header.minor });
     case TYPE_BITS.fifo:
@@ -216,12 +250,20 @@ function addEntry(tree: FileTree, linked: Map<string, string>, header: Header): 
     case TYPE_BITS.file:
       return addFile(tree, linked, header, attributes);
     default:
-      throw new FormatError(`Cannot read the cpio archive: at byte ${header.start}, ${quote(path)} is of no known kind`, path);
+      throw new FormatError(
+        `Cannot read the cpio archive: at byte ${header.start}, ${quote(path)} is of no known kind`,
+        path,
+      );
   }
 }
 
 /** Names that share device and inode are one file, whose content stands at only one of them. */
-function addFile(tree: FileTree, linked: Map<string, string>, header: Header, attributes: Omit<TreeEntry, "kind">): void {
+function addFile(
+  tree: FileTree,
+  linked: Map<string, string>,
+  header: Header,
+  attributes: Omit<TreeEntry, "kind">,
+): void {
   const key = `${header.device}:${header.inode}`;
   const first = header.links > 1 ? linked.get(key) : undefined;
   if (first === undefined) {

@@ -75,7 +75,10 @@ export class FileTree {
     check(entry);
     const present = this.#entries.get(entry.path);
     if (present && !(present.kind === "directory" && entry.kind === "directory"))
-      throw new FormatError(`Cannot add ${quote(entry.path)}: there is a ${present.kind} of that name already`, entry.path);
+      throw new FormatError(
+        `Cannot add ${quote(entry.path)}: there is a ${present.kind} of that name already`,
+        entry.path,
+      );
     this.#addParents(entry.path);
     this.#entries.set(entry.path, entry);
   }
@@ -91,7 +94,10 @@ export class FileTree {
     if (present?.kind === "directory" && entry.kind !== "directory") {
       for (const path of this.#entries.keys())
         if (path.startsWith(`${entry.path}/`))
-          throw new FormatError(`Cannot replace the directory ${quote(entry.path)}: ${quote(path)} is in it`, entry.path);
+          throw new FormatError(
+            `Cannot replace the directory ${quote(entry.path)}: ${quote(path)} is in it`,
+            entry.path,
+          );
     }
     this.#addParents(entry.path);
     this.#entries.set(entry.path, entry);
@@ -126,7 +132,10 @@ export class FileTree {
       const present = this.#entries.get(parent);
       if (present?.kind === "directory") return;
       if (present)
-        throw new FormatError(`Cannot add ${quote(path)}: ${quote(parent)} is a ${present.kind}, not a directory`, path);
+        throw new FormatError(
+          `Cannot add ${quote(path)}: ${quote(parent)} is a ${present.kind}, not a directory`,
+          path,
+        );
       this.#entries.set(parent, { path: parent, kind: "directory", ...DIRECTORY });
     }
   }
@@ -149,7 +158,9 @@ export function comparePaths(a: string, b: string): number {
 
 /** A path as a message shows it: control characters visible, never too long. */
 export function quote(path: string): string {
-  const visible = [...path].map((c) => (c < " " || c === "\u007f" ? `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}` : c)).join("");
+  const visible = [...path]
+    .map((c) => (c < " " || c === "\u007f" ? `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}` : c))
+    .join("");
   return visible.length > 120 ? `${visible.slice(0, 117)}…` : visible;
 }
 
@@ -179,7 +190,10 @@ function check(entry: TreeEntry): void {
   checkPath(path);
   const within = (name: string, value: number, limit: number): void => {
     if (!Number.isInteger(value) || value < 0 || value > limit)
-      throw new FormatError(`Cannot add ${quote(path)}: its ${name} is ${value}, which is not a number from 0 to ${limit}`, path);
+      throw new FormatError(
+        `Cannot add ${quote(path)}: its ${name} is ${value}, which is not a number from 0 to ${limit}`,
+        path,
+      );
   };
   within("mode", entry.mode, 0o7777);
   within("owner", entry.uid, MAX_UINT32);
@@ -189,7 +203,10 @@ function check(entry: TreeEntry): void {
   if (entry.kind === "symlink") {
     const length = encoder.encode(entry.target).length;
     if (length === 0 || length > MAX_PATH_BYTES || entry.target.includes("\0"))
-      throw new FormatError(`Cannot add the symlink ${quote(path)}: its target is empty, too long or has a zero byte`, path);
+      throw new FormatError(
+        `Cannot add the symlink ${quote(path)}: its target is empty, too long or has a zero byte`,
+        path,
+      );
   }
   if (entry.kind === "device") {
     within("major number", entry.major, MAX_MAJOR);

@@ -1,0 +1,164 @@
+/**
+ * Boot times in Chromium against QEMU with the same kernel and the same files, turn by turn in one run, and what a
+ * first visit costs. Absolute times are this machine's; the ratios are what counts.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { ready, type Site, startSite } from "../test/browser/page.ts";
+import { buildTestInitramfs, ROOT } from "../test/machine/guest.ts";
+import { DEFAULT_COMMAND_LINE } from "../web/project.ts";
+
+const ROUNDS = Number(process.argv[2] ?? 5);
+const scratch = mkdtempSync(join(tmpdir(), "smart-os-bench-"));
+
+interface Row {
+  what: string;
+  value: number;
+  unit: string;
+  baseline?: number;
+  ratio?: number;
+  goal: string;
+  met: boolean;
+}
+
+/** Process start to the first prompt. */
+async function bootQemu(initramfs: string): Promise<number> {
+  const startedAt = performance.now();
+  const qemu = spawn("qemu-system-i386", [
+    ...["-m", "128", "-nographic", "-no-reboot", "-kernel", join(ROOT, "public/system/bzImage"), "-initrd", initramfs],
+    ...["-append", DEFAULT_COMMAND_LINE, "-nic", "none", "-accel", "tcg"],
+  ]);
+  let output = "";
+  const ms = await new Promise<number>((resolve, reject) => {
+    qemu.on("error", reject);
+    qemu.stdout.on("data", (bytes: Buffer) => {
+      output += bytes.toString();
+      if (output.includes("\u001b]133;A")) resolve(performance.now() - startedAt);
+    });
+    setTimeout(() => reject(new Error(`QEMU came to no prompt:\n${output.slice(-1000)}`)), 60_000).unref();
+  });
+  qemu.kill("SIGKILL");
+  return ms;
+}
+
+/** A fresh profile: navigation to the first prompt, and the bytes that came over the wire. */
+async function visit(site: Site): Promise<{ promptMs: number; wire: number; longest: number }> {
+  const context = await site.browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const page = await context.newPage();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Network.enable");
+  let wire = 0;
+  devtools.on("Network.loadingFinished", ({ encodedDataLength }) => {
+    wire += encodedDataLength;
+  });
+  await page.addInitScript(() => {
+    const tasks: number[] = [];
+    (window as unknown as { longTasks: number[] }).longTasks = tasks;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) tasks.push(entry.duration);
+    }).observe({ type: "longtask", buffered: true });
+  });
+  await page.goto(site.url);
+  await ready(page);
+  const promptMs = await promptOnPageClock(page);
+  const longest = await page.evaluate(() => Math.max(0, ...(window as unknown as { longTasks: number[] }).longTasks));
+  await page.waitForLoadState("networkidle");
+  await context.close();
+  return { promptMs, wire, longest };
+}
+
+/** The prompt on the clock that starts with the navigation. */
+function promptOnPageClock(page: Page): Promise<number> {
+  return page.evaluate(() => {
+    const { uptimeMs, promptMs } = window.smartos.state();
+    const phases = window.smartos.timeline();
+    const build = phases.find(({ phase }) => phase === "build")?.ms ?? 0;
+    // Power-on was `uptimeMs` ago and `build` after the boot request; the prompt is counted from the request.
+    return performance.now() - uptimeMs - build + (promptMs ?? Number.NaN);
+  });
+}
+
+/** An edit made, Ctrl+Enter, and the prompt. */
+async function editToPrompt(page: Page): Promise<number> {
+  return page.evaluate(async () => {
+    await window.smartos.writeFile("/etc/init.d/rc.local", `#!/bin/sh\n# ${Math.random()}\n`, { mode: 0o755 });
+    return (await window.smartos.boot({ mode: "cold" })).promptMs;
+  });
+}
+
+const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+
+/** What the browser gets of the page itself: everything but the system's files and the emulator. */
+function weigh(): { page: number; emulator: number } {
+  const dist = join(ROOT, "dist");
+  const sizes = { page: 0, emulator: 0 };
+  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (!entry.isFile() || /\.(br|gz|map)$/.test(entry.name) || path.includes("/system/") || entry.name.startsWith("."))
+      continue;
+    const small = statSync(`${path}.br`, { throwIfNoEntry: false }) ?? statSync(path);
+    sizes[entry.name.endsWith(".wasm") ? "emulator" : "page"] += small.size;
+  }
+  return sizes;
+}
+
+const initramfs = join(scratch, "initramfs.cpio");
+writeFileSync(initramfs, await buildTestInitramfs());
+const site = await startSite();
+const qemu: number[] = [];
+const visits: Awaited<ReturnType<typeof visit>>[] = [];
+const edits: number[] = [];
+for (let round = 0; round < ROUNDS; round += 1) {
+  qemu.push(await bootQemu(initramfs));
+  visits.push(await visit(site));
+  process.stderr.write(`\r  round ${round + 1} of ${ROUNDS}`);
+}
+const page = await site.open();
+for (let round = 0; round < ROUNDS; round += 1) {
+  qemu.push(await bootQemu(initramfs));
+  edits.push(await editToPrompt(page));
+}
+process.stderr.write("\r\u001b[K");
+await site.close();
+rmSync(scratch, { recursive: true });
+
+const base = median(qemu);
+const weight = weigh();
+const against = (what: string, value: number, limit: number): Row => {
+  const ratio = value / base;
+  return { what, value, unit: "ms", baseline: base, ratio, goal: `≤ ${limit} × QEMU`, met: ratio <= limit };
+};
+const bounded = (what: string, value: number, unit: string, limit: number): Row => ({
+  what,
+  value,
+  unit,
+  goal: `≤ ${limit} ${unit}`,
+  met: value <= limit,
+});
+const rows: Row[] = [
+  against(
+    "page opened, empty cache → prompt (cold boot, Chromium)",
+    median(visits.map(({ promptMs }) => promptMs)),
+    2.2,
+  ),
+  against("edit → prompt (cold boot, Chromium)", median(edits), 2.2),
+  bounded("bytes over the wire, first visit", median(visits.map(({ wire }) => wire)) / 1e6, "MB", 5),
+  bounded("page: HTML, CSS, JavaScript, compressed", weight.page / 1e3, "kB", 450),
+  bounded("the same with the emulator's WebAssembly", (weight.page + weight.emulator) / 1e3, "kB", 450),
+  bounded("longest task on the main thread while booting", median(visits.map(({ longest }) => longest)), "ms", 100),
+];
+console.log(`| what | measured | QEMU | ratio | goal | met |\n|---|---|---|---|---|---|`);
+for (const { what, value, unit, baseline, ratio, goal, met } of rows) {
+  const number = value.toFixed(unit === "MB" ? 2 : 0);
+  console.log(
+    `| ${what} | ${number} ${unit} | ${baseline ? `${baseline.toFixed(0)} ms` : "—"} | ${ratio ? ratio.toFixed(2) : "—"} | ${goal} | ${met ? "yes" : "no"} |`,
+  );
+}
+mkdirSync(join(ROOT, "bench/results"), { recursive: true });
+writeFileSync(
+  join(ROOT, "bench/results/boot.json"),
+  `${JSON.stringify({ rounds: ROUNDS, qemuMs: qemu, visits, edits, rows }, null, 2)}\n`,
+);

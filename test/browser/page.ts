@@ -1,0 +1,76 @@
+/** A real Chromium on the built site, served by the project's own server. */
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { createSite } from "../../relay/site.ts";
+import { chromePath } from "../../tools/setup.mjs";
+import type { SmartOs } from "../../web/smartos.ts";
+
+declare global {
+  interface Window {
+    smartos: SmartOs;
+  }
+}
+
+const DIST = join(import.meta.dirname, "../../dist");
+
+/** Without these, Chromium talks to hosts that the tests have nothing to do with. */
+const QUIET = [
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export interface Site {
+  url: string;
+  browser: Browser;
+  /** A page in a profile of its own, opened and waited for until the first boot has ended. */
+  open(address?: string, context?: BrowserContext): Promise<Page>;
+  close(): Promise<void>;
+}
+
+export async function startSite(): Promise<Site> {
+  const executablePath = chromePath();
+  if (!executablePath)
+    throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
+  const server = createSite(DIST);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
+  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
+  return {
+    url,
+    browser,
+    async open(address = "", context) {
+      const page = await (context ?? (await browser.newContext({ viewport: { width: 1440, height: 900 } }))).newPage();
+      page.on("pageerror", (error) => {
+        throw new Error(`The page threw: ${error.stack ?? error.message}`);
+      });
+      await page.goto(url + address);
+      await ready(page);
+      return page;
+    },
+    async close() {
+      await browser.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Waits for the end of the first boot: a prompt, or a problem. */
+export async function ready(page: Page): Promise<void> {
+  await page.waitForFunction(() => window.smartos !== undefined, null, { timeout: 30_000 });
+  await page.evaluate(() => window.smartos.ready);
+}
+
+export const state = (page: Page) => page.evaluate(() => window.smartos.state());
+
+export async function run(page: Page, command: string): Promise<string> {
+  const { status, output } = await page.evaluate((words) => window.smartos.run(words), command);
+  if (status !== 0) throw new Error(`${command} ended with ${status}: ${output}`);
+  return output.trim();
+}
+
+export const testid = (page: Page, id: string) => page.locator(`[data-testid="${id}"]`);
