@@ -71,6 +71,8 @@ function makeBase(/** @type {string} */ name) {
   rmSync(tree, { recursive: true, force: true });
   console.log(`Making ${name} with debootstrap …`);
   run("debootstrap", ["--variant=minbase", codename, tree, mirrorOf(codename)], { capture: true });
+  // The machine's sources instead of the one that debootstrap has written.
+  rmSync(join(tree, "etc/apt/sources.list"), { force: true });
   for (const path of MACHINE_SETTINGS) {
     if (!existsSync(path)) continue;
     mkdirSync(dirname(join(tree, path)), { recursive: true });

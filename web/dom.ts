@@ -20,3 +20,17 @@ export function el<T extends keyof HTMLElementTagNameMap>(
   for (const child of children) if (child || child === "") element.append(child);
   return element;
 }
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The same for drawings. */
+export function svg<T extends keyof SVGElementTagNameMap>(
+  tag: T,
+  attributes: Record<string, string> = {},
+  ...children: SVGElement[]
+): SVGElementTagNameMap[T] {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}

@@ -5,7 +5,10 @@ import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
-import { type ITheme, Terminal as Xterm } from "@xterm/xterm";
+import { Terminal as Xterm } from "@xterm/xterm";
+import { copyText } from "./clipboard.ts";
+import { el } from "./dom.ts";
+import { DARK, LIGHT } from "./terminal-colours.ts";
 
 export interface TerminalSize {
   columns: number;
@@ -23,133 +26,98 @@ export interface Terminal {
   reset(): void;
   clear(): void;
   focus(): void;
-  copy(): Promise<void>;
-  paste(): Promise<void>;
+  /** Takes the size of its element. It does so by itself whenever that changes. */
+  fit(): void;
+  /** @returns false when nothing is selected or the browser refuses */
+  copy(): Promise<boolean>;
+  /** @returns false when the browser does not let the page read the clipboard */
+  paste(): Promise<boolean>;
+  selectAll(): void;
+  hasSelection(): boolean;
   /** Types as if the user had. */
   type(text: string): void;
-  find(text: string, direction: "next" | "previous"): void;
-  resizeFont(step: 1 | -1): void;
+  /** The next character that is typed is sent with Ctrl; for keyboards on glass. */
+  holdControl(held: boolean, onReleased: () => void): void;
+  /** Marks all places and goes to the next one; "" ends the search. */
+  find(text: string, direction: "next" | "previous", incremental?: boolean): void;
+  /** Where a search stands: the place shown, from 1 (0: none), and how many there are. */
+  onFound(listener: (index: number, count: number) => void): void;
+  resizeFont(step: 1 | -1): number;
+  setFontSize(size: number): void;
   setDark(dark: boolean): void;
+  setScreenReader(enabled: boolean): void;
   /** Keys that belong to the page: return false and the terminal leaves them alone. */
   onKey(filter: (event: KeyboardEvent) => boolean): void;
   /** The text of the last lines, for tests and screen readers. */
   lines(count: number): string[];
 }
 
-const DARK: ITheme = {
-  background: "#0f1417",
-  foreground: "#d5dde0",
-  cursor: "#f2b36b",
-  cursorAccent: "#0f1417",
-  selectionBackground: "#2f4a55",
-  black: "#1c2429",
-  red: "#f07f74",
-  green: "#8fcf7f",
-  yellow: "#e3c071",
-  blue: "#7db3ee",
-  magenta: "#cf9be6",
-  cyan: "#69c9c4",
-  white: "#d5dde0",
-  brightBlack: "#7d8b92",
-  brightRed: "#ff9c90",
-  brightGreen: "#a9e39a",
-  brightYellow: "#f5d78f",
-  brightBlue: "#9cc9ff",
-  brightMagenta: "#e1b6f5",
-  brightCyan: "#8ce0db",
-  brightWhite: "#f4f8f9",
-};
-
-const LIGHT: ITheme = {
-  background: "#fbfaf7",
-  foreground: "#253038",
-  cursor: "#b45309",
-  cursorAccent: "#fbfaf7",
-  selectionBackground: "#cfe0e6",
-  black: "#253038",
-  red: "#b3261e",
-  green: "#2f6f2a",
-  yellow: "#805a00",
-  blue: "#1f5fae",
-  magenta: "#87389e",
-  cyan: "#0f6b69",
-  white: "#5d6a72",
-  brightBlack: "#6b777e",
-  brightRed: "#c2372e",
-  brightGreen: "#37772f",
-  brightYellow: "#8a6100",
-  brightBlue: "#2a6cc0",
-  brightMagenta: "#9446ab",
-  brightCyan: "#13706e",
-  brightWhite: "#253038",
-};
-
 const SCROLLBACK = 10_000;
+const FONT_SIZE = 13;
 const encoder = new TextEncoder();
+/** A panel that is folded or hidden is smaller than this; the terminal keeps its size then. */
+const LEAST_WIDTH = 40;
+const LEAST_HEIGHT = 20;
 
 export function createTerminal(): Terminal {
-  const element = document.createElement("div");
-  element.className = "terminal";
-  element.dataset.testid = "terminal";
+  const element = el("div", { className: "terminal", dataset: { testid: "terminal" } });
   const xterm = new Xterm({
     allowProposedApi: true,
     scrollback: SCROLLBACK,
-    fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono") || "monospace",
-    fontSize: 13,
-    lineHeight: 1.25,
-    cursorBlink: true,
+    // Ctrl+L and `clear` keep what was on the screen in the scrollback.
+    scrollOnEraseInDisplay: true,
+    fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono").trim() || "monospace",
+    fontSize: FONT_SIZE,
+    lineHeight: 1.2,
+    cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
     theme: DARK,
-    rightClickSelectsWord: true,
+    // Programs choose colours for a black ground; on a white one they are darkened as far as needed.
+    minimumContrastRatio: 4.5,
   });
   const fit = new FitAddon();
   const search = new SearchAddon();
-  xterm.loadAddon(fit);
-  xterm.loadAddon(search);
-  xterm.loadAddon(new WebLinksAddon());
-  xterm.loadAddon(new ClipboardAddon());
-  xterm.loadAddon(new Unicode11Addon());
+  for (const addon of [fit, search, new WebLinksAddon(), new ClipboardAddon(), new Unicode11Addon()])
+    xterm.loadAddon(addon);
   xterm.unicode.activeVersion = "11";
 
   let listener: (bytes: Uint8Array) => void = () => {};
   let filter: (event: KeyboardEvent) => boolean = () => true;
-  xterm.onData((text) => listener(encoder.encode(text)));
+  let released: (() => void) | null = null;
+  let isDark = true;
+
+  xterm.onData((text) => listener(encoder.encode(released ? withControl(text) : text)));
   // Mouse reports of old programs: each character is one byte.
   xterm.onBinary((text) => listener(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+  const withControl = (text: string): string => {
+    released?.();
+    released = null;
+    return text.length === 1 ? controlOf(text) : text;
+  };
   xterm.attachCustomKeyEventHandler((event) => {
     if (event.ctrlKey && event.shiftKey && event.code === "KeyC") {
       if (event.type === "keydown") void copy();
       event.preventDefault();
       return false;
     }
-    if (event.ctrlKey && event.shiftKey && event.code === "KeyV") {
-      if (event.type === "keydown") void paste();
-      event.preventDefault();
-      return false;
-    }
+    // Left to the browser, which pastes without asking for a permission.
+    if (event.ctrlKey && event.shiftKey && event.code === "KeyV") return false;
     return filter(event);
   });
-
-  const copy = async (): Promise<void> => {
+  const copy = async (): Promise<boolean> => {
     const text = xterm.getSelection();
-    if (text) await navigator.clipboard?.writeText(text);
-  };
-  const paste = async (): Promise<void> => {
-    const text = await navigator.clipboard?.readText().catch(() => "");
-    if (text) xterm.paste(text);
-    xterm.focus();
+    return text !== "" && copyText(text);
   };
 
   let opened = false;
-  const observer = new ResizeObserver(() => {
-    // A hidden panel has no size; the terminal keeps its own then.
-    if (element.clientWidth < 40 || element.clientHeight < 20) return;
+  const resize = (): void => {
+    if (element.clientWidth < LEAST_WIDTH || element.clientHeight < LEAST_HEIGHT) return;
     if (!opened) {
       opened = true;
       xterm.open(element);
     }
     fit.fit();
-  });
-  observer.observe(element);
+  };
+  new ResizeObserver(resize).observe(element);
 
   return {
     element,
@@ -160,25 +128,57 @@ export function createTerminal(): Terminal {
     onResize: (next) => void xterm.onResize(({ cols, rows }) => next({ columns: cols, rows })),
     size: () => ({ columns: xterm.cols, rows: xterm.rows }),
     reset() {
-      // Attributes and modes that a crashed program left, then a line that shows where the new boot begins.
-      xterm.write("\u001b[!p\u001b[?25h\u001b[?1049l\r\n");
-      xterm.write(`\u001b[2m${"─".repeat(Math.max(10, xterm.cols - 1))}\u001b[0m\r\n\u001b[2J\u001b[H`);
+      // Leaves the modes of a crashed program, draws a line under the old boot, and moves it into the scrollback.
+      const rule = `\u001b[0;2m${"─".repeat(Math.max(10, xterm.cols - 1))}\u001b[0m`;
+      const start = xterm.buffer.active.baseY + xterm.buffer.active.cursorY === 0 ? "" : `\r\n${rule}\r\n`;
+      xterm.write(`\u001b[!p\u001b[?25h\u001b[?1049l${start}\u001b[2J\u001b[H`);
     },
     clear: () => xterm.clear(),
     focus: () => xterm.focus(),
+    fit: resize,
     copy,
-    paste,
-    type: (text) => listener(encoder.encode(text)),
-    find(text, direction) {
-      if (direction === "next") search.findNext(text);
-      else search.findPrevious(text);
+    async paste() {
+      try {
+        xterm.paste(await navigator.clipboard.readText());
+        return true;
+      } catch {
+        return false;
+      } finally {
+        xterm.focus();
+      }
     },
+    selectAll: () => xterm.selectAll(),
+    hasSelection: () => xterm.hasSelection(),
+    type: (text) => listener(encoder.encode(text)),
+    holdControl(held, onReleased) {
+      released = held ? onReleased : null;
+    },
+    find(text, direction, incremental = false) {
+      if (text === "") return search.clearDecorations();
+      const options = {
+        incremental: incremental && direction === "next",
+        decorations: isDark ? FOUND_DARK : FOUND_LIGHT,
+      };
+      if (direction === "next") search.findNext(text, options);
+      else search.findPrevious(text, options);
+    },
+    onFound: (next) =>
+      void search.onDidChangeResults(({ resultIndex, resultCount }) => next(resultIndex + 1, resultCount)),
     resizeFont(step) {
-      xterm.options.fontSize = Math.min(28, Math.max(8, (xterm.options.fontSize ?? 13) + step));
-      fit.fit();
+      xterm.options.fontSize = Math.min(28, Math.max(8, (xterm.options.fontSize ?? FONT_SIZE) + step));
+      resize();
+      return xterm.options.fontSize;
+    },
+    setFontSize(size) {
+      xterm.options.fontSize = Math.min(28, Math.max(8, size));
+      resize();
     },
     setDark(dark) {
+      isDark = dark;
       xterm.options.theme = dark ? DARK : LIGHT;
+    },
+    setScreenReader(enabled) {
+      xterm.options.screenReaderMode = enabled;
     },
     onKey(next) {
       filter = next;
@@ -191,4 +191,26 @@ export function createTerminal(): Terminal {
       return lines.slice(-count);
     },
   };
+}
+
+const FOUND_DARK = {
+  matchBackground: "#4a3a12",
+  matchOverviewRuler: "#c98d1e",
+  activeMatchBackground: "#8a5f00",
+  activeMatchBorder: "#ffb84d",
+  activeMatchColorOverviewRuler: "#ffb84d",
+};
+const FOUND_LIGHT = {
+  matchBackground: "#ffe7ba",
+  matchOverviewRuler: "#d99a2b",
+  activeMatchBackground: "#ffc65c",
+  activeMatchBorder: "#a85d00",
+  activeMatchColorOverviewRuler: "#a85d00",
+};
+
+/** What Ctrl and a character send: the character's low five bits, as terminals have done since 1963. */
+function controlOf(character: string): string {
+  const code = character.toUpperCase().charCodeAt(0);
+  if (code === 0x20 || (code >= 0x40 && code <= 0x5f)) return String.fromCharCode(code & 0x1f);
+  return code === 0x3f ? "\u007f" : character;
 }

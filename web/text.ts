@@ -1,275 +1,9 @@
 /** All words of the page, in English and Chinese. A key that is missing in one of them does not compile. */
-
-import type { StorageProblem } from "./library.ts";
-import type { Language, Phase, Problem } from "./state.ts";
-
-const en = {
-  tagline: "a tiny Linux you can take apart",
-  files: "Files",
-  editor: "Editor",
-  machine: "Machine",
-  terminal: "Terminal",
-  screen: "Screen",
-  edit: "Edit",
-  changes: "Changes",
-  apply: "Apply and reboot",
-  applyHint: "Build the files and boot them (Ctrl+Enter)",
-  pending: "Your edits are not running yet",
-  restart: "Restart",
-  powerOn: "Power on",
-  powerOff: "Power off",
-  pause: "Pause",
-  resume: "Resume",
-  cancel: "Cancel",
-  settings: "Machine settings",
-  memory: "Memory",
-  commandLine: "Kernel command line",
-  resetCommandLine: "Default",
-  uptime: "up",
-  mode: { cold: "cold boot", warm: "warm boot", disk: "disk boot" },
-  status: {
-    off: "Off",
-    building: "Building",
-    booting: "Booting",
-    running: "Running",
-    paused: "Paused",
-    failed: "Problem",
-  },
-  phases: {
-    build: "build",
-    bios: "BIOS",
-    "boot-loader": "boot loader",
-    kernel: "kernel",
-    initramfs: "initramfs",
-    "init-scripts": "init scripts",
-    shell: "shell",
-  } as Record<Phase, string>,
-  timeline: "Boot timeline",
-  timelineEmpty: "The phases of the boot appear here.",
-  toPrompt: "to the prompt",
-  noMessages: "This phase printed nothing.",
-  newFile: "New file",
-  newFolder: "New folder",
-  upload: "Upload",
-  filter: "Filter files",
-  more: "More",
-  rename: "Rename or move",
-  permissions: "Permissions",
-  restore: "Restore the default",
-  download: "Download",
-  remove: "Delete",
-  origins: { default: "default", changed: "changed", added: "added", deleted: "deleted" },
-  pathPrompt: "Full path, for example /etc/init.d/hello",
-  modePrompt: "Octal permissions, for example 0755",
-  chooseFile: "Choose a file on the left. Everything the system boots with is there: /init is the first program.",
-  binary: (size: string) => `Not text: ${size}. Download it, or upload another one in its place.`,
-  symlinkTo: (target: string) => `Symbolic link to ${target}`,
-  isDirectory: "Directory",
-  noChanges: "This file is the default one.",
-  newFileNoDefault: "This file is your own; there is no default to compare it with.",
-  notExecutable: "This script is not executable, so nothing can start it.",
-  makeExecutable: "Make it executable",
-  saved: "Saved",
-  saving: "Saving …",
-  memoryOnly: "Only in memory",
-  saveFailed: "Not saved",
-  retry: "Try again",
-  storage: {
-    refused:
-      "The browser refuses storage here (a private window?). Your work stays until this tab closes; download it to keep it.",
-    full: "The browser's storage is full. Your work stays in this tab; delete projects or download this one, then try again.",
-    conflict:
-      "Another tab has stored a newer version of this project. Reload the page to see it, or download yours first.",
-    broken: "The browser's storage failed. Your work stays in this tab; download it to be safe, then try again.",
-  } as Record<StorageProblem, string>,
-  readOnly: "This project is open in another tab, which may change it. Here you can look.",
-  takeOver: "Work here instead",
-  project: "Project",
-  newProject: "New project",
-  duplicate: "Duplicate",
-  renameProject: "Rename",
-  deleteProject: "Delete",
-  projectName: "Name of the project",
-  downloadProject: "Download project (.smartos)",
-  downloadInitramfs: "Download initramfs (.cpio.gz)",
-  removed: (name: string) => `“${name}” was deleted.`,
-  undo: "Undo",
-  goBack: "Back to the last version that booted",
-  openFile: (path: string) => `Open ${path}`,
-  tryAgain: "Try again",
-  close: "Close",
-  lastLines: "The last lines of the machine:",
-  problem: (kind: Problem["kind"], phase: string, detail: string): string =>
-    ({
-      invalid: detail,
-      unavailable: `${detail}. Check the connection and try again.`,
-      "init-failed": `The system stopped in the phase “${phase}”: the first program ended or could not be started. The kernel says: ${detail}`,
-      panic: `The kernel stopped in the phase “${phase}”: ${detail}`,
-      "no-shell": `No shell has come yet; the boot is in the phase “${phase}”. The machine goes on.${detail ? ` Its last line: ${detail}` : ""}`,
-      emulator: `The machine stopped in the phase “${phase}”: ${detail}`,
-    })[kind],
-  search: "Search",
-  next: "Next",
-  previous: "Previous",
-  copy: "Copy",
-  paste: "Paste",
-  clear: "Clear",
-  larger: "Larger text",
-  smaller: "Smaller text",
-  screenHint: "Click to type on the screen; Esc Esc leaves it.",
-  ctrlAltDel: "Ctrl+Alt+Del",
-  theme: "Colours",
-  themes: { system: "As the system", light: "Light", dark: "Dark" },
-  language: "Language",
-  keyboard: "Keyboard",
-  keys: [
-    ["Ctrl+Enter", "Apply and reboot, from anywhere"],
-    ["F6 / Shift+F6", "Next or previous panel, also out of the terminal"],
-    ["Ctrl+F", "Search in the editor or in the terminal"],
-    ["↑ ↓ ← →", "Move in the file tree, open and close folders"],
-    ["F2, Delete", "Rename or delete the chosen file"],
-    ["Ctrl+Shift+C / V", "Copy and paste in the terminal"],
-  ] as [string, string][],
-  resizePanels: "Resize the panels",
-  fold: "Fold",
-  discardedMode: "This page boots cold; the other ways are not built in yet.",
-  uploadFailed: (name: string, state: string) => `Cannot upload ${name}: ${state}`,
-  readOnlyError: "Cannot change the project: it is open in another tab",
-};
+import type { Language } from "./state.ts";
+import { en } from "./text/en.ts";
+import { zh } from "./text/zh.ts";
 
 export type Text = typeof en;
-
-const zh: Text = {
-  tagline: "可以拆开来看的小型 Linux",
-  files: "文件",
-  editor: "编辑器",
-  machine: "机器",
-  terminal: "终端",
-  screen: "屏幕",
-  edit: "编辑",
-  changes: "改动",
-  apply: "应用并重启",
-  applyHint: "打包文件并启动（Ctrl+Enter）",
-  pending: "修改尚未在系统中运行",
-  restart: "重启",
-  powerOn: "开机",
-  powerOff: "关机",
-  pause: "暂停",
-  resume: "继续",
-  cancel: "取消",
-  settings: "机器设置",
-  memory: "内存",
-  commandLine: "内核命令行",
-  resetCommandLine: "默认",
-  uptime: "已运行",
-  mode: { cold: "冷启动", warm: "热启动", disk: "磁盘启动" },
-  status: {
-    off: "已关机",
-    building: "正在打包",
-    booting: "正在启动",
-    running: "运行中",
-    paused: "已暂停",
-    failed: "出错",
-  },
-  phases: {
-    build: "打包",
-    bios: "BIOS",
-    "boot-loader": "引导程序",
-    kernel: "内核",
-    initramfs: "initramfs",
-    "init-scripts": "初始化脚本",
-    shell: "Shell",
-  },
-  timeline: "启动时间线",
-  timelineEmpty: "启动的各个阶段会显示在这里。",
-  toPrompt: "到提示符",
-  noMessages: "这个阶段没有输出。",
-  newFile: "新建文件",
-  newFolder: "新建目录",
-  upload: "上传",
-  filter: "筛选文件",
-  more: "更多",
-  rename: "重命名或移动",
-  permissions: "权限",
-  restore: "恢复默认",
-  download: "下载",
-  remove: "删除",
-  origins: { default: "默认", changed: "已修改", added: "新增", deleted: "已删除" },
-  pathPrompt: "完整路径，例如 /etc/init.d/hello",
-  modePrompt: "八进制权限，例如 0755",
-  chooseFile: "请在左侧选择一个文件。系统启动所用的一切都在那里：/init 是第一个程序。",
-  binary: (size) => `不是文本：${size}。可以下载它，或上传另一个来替换。`,
-  symlinkTo: (target) => `符号链接，指向 ${target}`,
-  isDirectory: "目录",
-  noChanges: "此文件与默认文件相同。",
-  newFileNoDefault: "这是您自己的文件，没有默认文件可以比较。",
-  notExecutable: "此脚本没有执行权限，无法被启动。",
-  makeExecutable: "设为可执行",
-  saved: "已保存",
-  saving: "正在保存 …",
-  memoryOnly: "仅在内存中",
-  saveFailed: "未保存",
-  retry: "重试",
-  storage: {
-    refused: "浏览器拒绝存储（无痕窗口？）。您的修改会保留到此标签页关闭为止；请下载以保存。",
-    full: "浏览器存储已满。您的修改保留在此标签页中；请删除一些项目或下载本项目，然后重试。",
-    conflict: "另一个标签页已保存了本项目的更新版本。刷新页面可查看它；也可先下载您的版本。",
-    broken: "浏览器存储出错。您的修改保留在此标签页中；为安全起见请下载，然后重试。",
-  },
-  readOnly: "此项目已在另一个标签页中打开，并由它修改。这里只能查看。",
-  takeOver: "改在这里编辑",
-  project: "项目",
-  newProject: "新建项目",
-  duplicate: "复制",
-  renameProject: "重命名",
-  deleteProject: "删除",
-  projectName: "项目名称",
-  downloadProject: "下载项目（.smartos）",
-  downloadInitramfs: "下载 initramfs（.cpio.gz）",
-  removed: (name) => `已删除“${name}”。`,
-  undo: "撤销",
-  goBack: "回到上一个能启动的版本",
-  openFile: (path) => `打开 ${path}`,
-  tryAgain: "再试一次",
-  close: "关闭",
-  lastLines: "机器最后输出的内容：",
-  problem: (kind, phase, detail) =>
-    ({
-      invalid: detail,
-      unavailable: `${detail}。请检查网络连接后重试。`,
-      "init-failed": `系统停在“${phase}”阶段：第一个程序已结束或无法启动。内核信息：${detail}`,
-      panic: `内核停在“${phase}”阶段：${detail}`,
-      "no-shell": `尚未出现 Shell，启动停留在“${phase}”阶段。机器仍在运行。${detail ? `最后一行：${detail}` : ""}`,
-      emulator: `机器停在“${phase}”阶段：${detail}`,
-    })[kind],
-  search: "搜索",
-  next: "下一个",
-  previous: "上一个",
-  copy: "复制",
-  paste: "粘贴",
-  clear: "清屏",
-  larger: "放大文字",
-  smaller: "缩小文字",
-  screenHint: "点击后可在屏幕上输入；连按两次 Esc 离开。",
-  ctrlAltDel: "Ctrl+Alt+Del",
-  theme: "配色",
-  themes: { system: "跟随系统", light: "浅色", dark: "深色" },
-  language: "语言",
-  keyboard: "键盘",
-  keys: [
-    ["Ctrl+Enter", "应用并重启（任何位置）"],
-    ["F6 / Shift+F6", "下一个或上一个面板，也可离开终端"],
-    ["Ctrl+F", "在编辑器或终端中搜索"],
-    ["↑ ↓ ← →", "在文件树中移动，展开或收起目录"],
-    ["F2、Delete", "重命名或删除所选文件"],
-    ["Ctrl+Shift+C / V", "在终端中复制和粘贴"],
-  ],
-  resizePanels: "调整面板大小",
-  fold: "收起",
-  discardedMode: "此页面目前只支持冷启动。",
-  uploadFailed: (name, state) => `无法上传 ${name}：${state}`,
-  readOnlyError: "无法修改项目：它已在另一个标签页中打开",
-};
 
 export function textOf(language: Language): Text {
   return language === "zh" ? zh : en;
@@ -285,4 +19,31 @@ export function formatBytes(bytes: number): string {
 /** 0o755 as "0755". */
 export function formatMode(mode: number): string {
   return `0${(mode & 0o7777).toString(8).padStart(3, "0")}`;
+}
+
+/** 0o4755 as "rwsr-xr-x", as `ls -l` writes it. */
+export function formatPermissions(mode: number): string {
+  const triple = (bits: number, special: boolean, letter: string): string => {
+    const execute = (bits & 1) !== 0;
+    const last = special ? (execute ? letter : letter.toUpperCase()) : execute ? "x" : "-";
+    return `${bits & 4 ? "r" : "-"}${bits & 2 ? "w" : "-"}${last}`;
+  };
+  return (
+    triple((mode >> 6) & 7, (mode & 0o4000) !== 0, "s") +
+    triple((mode >> 3) & 7, (mode & 0o2000) !== 0, "s") +
+    triple(mode & 7, (mode & 0o1000) !== 0, "t")
+  );
+}
+
+/** 2640 as "2 640 ms": the thin groups keep long boots readable, and the unit stays the same on every bar. */
+export function formatMs(ms: number): string {
+  return `${String(Math.round(ms)).replace(/\B(?=(\d{3})+$)/g, "\u202f")} ms`;
+}
+
+/** Time since power-on as a clock: 04:09, 1:02:33. */
+export function formatClock(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const clock = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  return seconds < 3600 ? clock : `${Math.floor(seconds / 3600)}:${clock}`;
 }

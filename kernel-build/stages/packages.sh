@@ -38,22 +38,23 @@ toolchain() {
 # ours to edit. Sets apt_options.
 private_apt() { # DIRECTORY
   local directory=$1 file
-  mkdir -p "$directory"/{lists/partial,cache/archives/partial,state,sources}
+  mkdir -p "$directory"/{lists/partial,cache/archives/partial,state,sources.list.d}
   for file in /etc/apt/sources.list.d/*.sources; do
     [ -f "$file" ] || continue
-    sed -E 's/^Types:.*/Types: deb deb-src/I; /^Architectures:/Id' "$file" >"$directory/sources/${file##*/}"
+    sed -E 's/^Types:.*/Types: deb deb-src/I; /^Architectures:/Id' "$file" >"$directory/sources.list.d/${file##*/}"
   done
+  : >"$directory/sources.list"
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
     [ -f "$file" ] || continue
     # [arch=…] would hide the other architecture that is asked for.
     sed -nE 's/^[[:space:]]*deb[[:space:]]+//p' "$file" | sed -E 's/arch=[^] ]*//; s/^\[ *\]//' |
-      while read -r line; do printf 'deb %s\ndeb-src %s\n' "$line" "$line"; done >"$directory/sources/${file##*/}"
+      while read -r line; do printf 'deb %s\ndeb-src %s\n' "$line" "$line"; done >"$directory/${file#/etc/apt/}"
   done
   : >"$directory/status"
   apt_options=(
     -q
-    -o "Dir::Etc::sourcelist=/dev/null"
-    -o "Dir::Etc::sourceparts=$directory/sources"
+    -o "Dir::Etc::sourcelist=$directory/sources.list"
+    -o "Dir::Etc::sourceparts=$directory/sources.list.d"
     -o "Dir::State=$directory/state"
     -o "Dir::State::lists=$directory/lists"
     -o "Dir::State::status=$directory/status"
@@ -72,6 +73,8 @@ build_sources() { # WORK RESULT
   private_apt "$work/apt"
   # An unrelated source that does not answer must not stop the build; a package that is missing will.
   apt-get "${apt_options[@]}" update || true
+  compgen -G "$work/apt/lists/*Packages*" >/dev/null ||
+    fail "Cannot download Debian's packages: apt-get update reached none of this machine's sources"
   mkdir -p "$result/debs" "$result/sources"
   for package in "${UNPACKED[@]}"; do
     apt-cache "${apt_options[@]}" show "$package" >/dev/null ||

@@ -1,215 +1,136 @@
 import { el } from "../dom.ts";
-import { DEFAULT_COMMAND_LINE, MEMORY_SIZES_MB } from "../project.ts";
 import type { Actions, AppState } from "../state.ts";
 import type { Text } from "../text.ts";
-import { askText, openForm, showKeys } from "./dialog.ts";
-import { type IconName, icon } from "./icon.ts";
-import { openMenu } from "./menu.ts";
+import { iconButton, setIcon } from "./button.ts";
+import { type IconName, icon, logo } from "./icon.ts";
+import { showKeyboardHelp } from "./keyboard-help.ts";
+import { createMachineStatus } from "./machine-status.ts";
+import { type MenuItem, openMenu } from "./menu.ts";
+import { createProjectMenu } from "./project-menu.ts";
+import { createSavedState } from "./saved-state.ts";
 import type { View } from "./view.ts";
 
-/** The bar at the top: project, saved state, machine state, and what can be done with the machine. */
+const THEMES = ["system", "light", "dark"] as const;
+const THEME_ICONS: Record<AppState["theme"], IconName> = { system: "contrast", light: "sun", dark: "moon" };
+const LANGUAGES = [
+  ["en", "English"],
+  ["zh", "中文"],
+] as const;
+const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
+
+/** The bar at the top: the project, the machine's state, what can be done with it, and how the page looks. */
 export function createBar(text: Text, actions: Actions): View {
   let state: AppState | null = null;
-  const name = el("span");
-  const projectMenu = el(
-    "button",
-    { type: "button", className: "button project-menu", dataset: { testid: "project-menu" }, title: text.project },
-    name,
-    icon("down"),
-  );
-  const saved = el("button", { type: "button", className: "saved", dataset: { testid: "saved-state" } });
-  const pill = el("span", { className: "pill", dataset: { testid: "state-pill" }, attributes: { role: "status" } });
-  const mode = el("span", { dataset: { testid: "boot-mode" } });
-  const uptime = el("span", { dataset: { testid: "uptime" } });
-  const memory = el("span", { dataset: { testid: "memory" } });
-  const settings = iconButton("settings", text.settings, "settings");
-  const pause = iconButton("pause", text.pause, "pause");
-  const restart = iconButton("restart", text.restart, "restart");
-  const power = iconButton("power", text.powerOff, "power");
+  const project = createProjectMenu(text, actions);
+  const saved = createSavedState(text, actions);
+  const status = createMachineStatus(text, actions);
+
+  const toggle = (): void => (state?.machine.status === "paused" ? actions.resume() : actions.pause());
+  const switchPower = (): void => (isOff(state) ? actions.powerOn() : actions.powerOff());
+  const pause = iconButton("pause", text.pause, toggle, "pause");
+  const restart = iconButton("restart", text.restart, () => actions.restart(), "restart");
+  const power = iconButton("power", text.powerOff, switchPower, "power");
   const apply = el(
     "button",
-    { type: "button", className: "button primary", dataset: { testid: "apply" }, title: text.applyHint },
-    text.apply,
+    {
+      type: "button",
+      className: "button primary apply",
+      dataset: { testid: "apply" },
+      attributes: { "aria-label": text.apply },
+    },
+    icon("play"),
+    el("span", { className: "apply-label" }, text.apply),
+    // Drawn by the style sheet: the button's text is its words alone.
+    el("kbd", { dataset: { keys: isMac ? "⌘⏎" : "Ctrl ⏎" }, attributes: { "aria-hidden": "true" } }),
   );
-  const cancel = el("button", { type: "button", className: "button", dataset: { testid: "cancel" } }, text.cancel);
+  apply.addEventListener("click", () => actions.applyAndReboot());
+  const pending = el("span", { className: "pending", title: text.pending }, text.pendingShort);
+
   const language = el("button", {
     type: "button",
-    className: "button",
-    dataset: { testid: "language" },
+    className: "icon-button letter",
     title: text.language,
+    dataset: { testid: "language" },
   });
-  const theme = iconButton("theme", text.theme, "theme");
-  const keys = iconButton("keyboard", text.keyboard, "keyboard");
-  keys.classList.add("optional");
+  language.addEventListener("click", () => actions.setLanguage(state?.language === "zh" ? "en" : "zh"));
+  const theme = iconButton("contrast", text.theme, () => openMenu(theme, text.theme, themeItems()), "theme");
+  const help = iconButton("help", text.keyboard, () => showKeyboardHelp(text), "keyboard");
+  const overflow = iconButton("more", text.more, () => openMenu(overflow, text.more, overflowItems()), "overflow");
+  overflow.classList.add("overflow");
+
+  const languageItems = (): MenuItem[] =>
+    LANGUAGES.map(([code, label]) => ({
+      label,
+      checked: state?.language === code,
+      run: () => actions.setLanguage(code),
+    }));
+  const themeItems = (): MenuItem[] =>
+    THEMES.map((choice) => ({
+      label: text.themes[choice],
+      checked: state?.theme === choice,
+      run: () => actions.setTheme(choice),
+    }));
+  /** What a narrow bar has no room for. */
+  const overflowItems = (): MenuItem[] => [
+    { label: pause.title, icon: pause.dataset.icon as IconName, disabled: pause.disabled, run: toggle },
+    { label: text.restart, icon: "restart", disabled: restart.disabled, run: () => actions.restart() },
+    { label: power.title, icon: "power", disabled: power.disabled, run: switchPower },
+    {
+      label: `${text.settings} …`,
+      icon: "memory",
+      run: () => status.element.querySelector<HTMLElement>(".memory")?.click(),
+    },
+    "separator",
+    { label: text.downloadProject, icon: "download", run: () => actions.downloadProject() },
+    { heading: text.language },
+    ...languageItems(),
+    { heading: text.theme },
+    ...themeItems(),
+    "separator",
+    { label: text.keyboard, icon: "help", run: () => showKeyboardHelp(text) },
+  ];
 
   const element = el(
     "header",
     { className: "bar" },
-    el("div", { className: "brand" }, el("img", { src: "./icon.svg", alt: "" }), el("span", {}, "smart-os")),
-    projectMenu,
-    saved,
-    el("span", { className: "bar-space" }),
-    pill,
-    el("span", { className: "facts" }, mode, uptime, memory),
-    settings,
-    pause,
-    restart,
-    power,
-    cancel,
+    el("div", { className: "brand" }, logo(), el("span", { className: "wordmark" }, "smart", el("b", {}, "os"))),
+    project.element,
+    saved.element,
+    el("span", { className: "space" }),
+    status.element,
+    el("div", { className: "group controls" }, pause, restart, power),
+    pending,
     apply,
-    language,
-    theme,
-    keys,
+    el("div", { className: "group looks" }, language, theme, help),
+    overflow,
   );
-
-  projectMenu.addEventListener("click", () => state && openProjectMenu(text, actions, state, projectMenu));
-  settings.addEventListener("click", () => state && void openSettings(text, actions, state));
-  saved.addEventListener("click", () => {
-    if (state?.storage.state === "failed") actions.retrySave();
-  });
-  pause.addEventListener("click", () => (state?.machine.status === "paused" ? actions.resume() : actions.pause()));
-  restart.addEventListener("click", () => actions.restart());
-  power.addEventListener("click", () => (isOff(state) ? actions.powerOn() : actions.powerOff()));
-  apply.addEventListener("click", () => actions.applyAndReboot());
-  cancel.addEventListener("click", () => actions.cancelBuild());
-  language.addEventListener("click", () => state && actions.setLanguage(state.language === "en" ? "zh" : "en"));
-  theme.addEventListener("click", () =>
-    openMenu(
-      theme,
-      (["system", "light", "dark"] as const).map((choice) => ({
-        label: text.themes[choice],
-        checked: state?.theme === choice,
-        run: () => actions.setTheme(choice),
-      })),
-    ),
-  );
-  keys.addEventListener("click", () => showKeys(text));
-
-  const tick = (): void => {
-    const poweredAt = state?.machine.poweredAt;
-    uptime.textContent = poweredAt ? `${text.uptime} ${formatDuration(performance.now() - poweredAt)}` : "";
-  };
-  const timer = setInterval(tick, 1000);
 
   return {
     element,
     update(next) {
       state = next;
-      const { machine, storage, project } = next;
-      name.textContent = project.name;
-      saved.dataset.state = storage.state;
-      saved.textContent = {
-        saved: text.saved,
-        saving: text.saving,
-        "memory-only": text.memoryOnly,
-        failed: `${text.saveFailed} · ${text.retry}`,
-      }[storage.state];
-      saved.title = storage.reason ?? "";
-      pill.dataset.status = machine.status;
-      pill.textContent = describeStatus(text, next);
-      mode.textContent = machine.status === "off" ? "" : text.mode[machine.mode];
-      memory.textContent = `${project.memoryMb} MB`;
-      const isPaused = machine.status === "paused";
+      for (const view of [project, saved, status]) view.update(next);
+      const { status: machine } = next.machine;
+      const isPaused = machine === "paused";
       setIcon(pause, isPaused ? "play" : "pause", isPaused ? text.resume : text.pause);
-      pause.disabled = !["running", "booting", "paused"].includes(machine.status);
+      pause.disabled = machine !== "running" && machine !== "booting" && !isPaused;
+      restart.disabled = machine === "off" || machine === "building";
       setIcon(power, "power", isOff(next) ? text.powerOn : text.powerOff);
-      restart.disabled = machine.status === "off" || machine.status === "building";
-      cancel.hidden = machine.status !== "building";
+      power.disabled = machine === "building";
+      power.dataset.on = String(!isOff(next));
+      pending.hidden = !next.pendingEdits;
       apply.dataset.pending = String(next.pendingEdits);
-      apply.title = next.pendingEdits ? `${text.pending}. ${text.applyHint}` : text.applyHint;
-      language.textContent = next.language === "en" ? "中文" : "EN";
-      tick();
+      apply.title = next.pendingEdits ? `${text.pending} ${text.applyHint}` : text.applyHint;
+      // It names the language that it leads to, in that language.
+      language.textContent = next.language === "zh" ? "EN" : "中文";
+      language.lang = next.language === "zh" ? "en" : "zh-CN";
+      setIcon(theme, THEME_ICONS[next.theme], text.theme);
     },
-    dispose: () => clearInterval(timer),
+    dispose: () => status.dispose?.(),
   };
 }
 
 function isOff(state: AppState | null): boolean {
-  return state?.machine.status === "off";
-}
-
-function describeStatus(text: Text, { machine }: AppState): string {
-  const status = text.status[machine.status];
-  if (machine.status === "booting" && machine.phase) return `${status}: ${text.phases[machine.phase]}`;
-  if (machine.status === "building" && machine.build && machine.build.total > 0)
-    return `${status} ${Math.round((100 * machine.build.done) / machine.build.total)} %`;
-  return status;
-}
-
-function openProjectMenu(text: Text, actions: Actions, state: AppState, anchor: HTMLElement): void {
-  openMenu(anchor, [
-    ...state.projects.map(({ id, name }) => ({
-      label: name,
-      checked: id === state.project.id,
-      run: () => actions.openProject(id),
-    })),
-    "separator",
-    {
-      label: `${text.newProject} …`,
-      run: () =>
-        void askText(text, text.newProject, "smart-os", text.projectName).then(
-          (name) => name !== null && actions.createProject(name),
-        ),
-    },
-    { label: text.duplicate, run: () => actions.duplicateProject() },
-    {
-      label: `${text.renameProject} …`,
-      disabled: !state.writable,
-      run: () =>
-        void askText(text, text.renameProject, state.project.name, text.projectName).then(
-          (name) => name !== null && actions.renameProject(name),
-        ),
-    },
-    {
-      label: text.deleteProject,
-      danger: true,
-      disabled: !state.writable,
-      run: () => actions.removeProject(state.project.id),
-    },
-    "separator",
-    { label: text.downloadProject, run: () => actions.downloadProject() },
-    { label: text.downloadInitramfs, run: () => actions.downloadInitramfs() },
-  ]);
-}
-
-async function openSettings(text: Text, actions: Actions, state: AppState): Promise<void> {
-  const memory = el("select", { className: "field" });
-  for (const size of MEMORY_SIZES_MB)
-    memory.append(el("option", { value: String(size), selected: size === state.project.memoryMb }, `${size} MB`));
-  const commandLine = el("input", { className: "field path", value: state.project.commandLine, spellcheck: false });
-  const reset = el("button", { type: "button", className: "button" }, text.resetCommandLine);
-  reset.addEventListener("click", () => {
-    commandLine.value = DEFAULT_COMMAND_LINE;
-  });
-  const confirmed = await openForm(
-    text,
-    text.settings,
-    el("label", {}, text.memory, memory),
-    el("label", {}, text.commandLine, commandLine),
-    el("p", {}, reset),
-  );
-  if (!confirmed) return;
-  if (Number(memory.value) !== state.project.memoryMb) actions.setMemory(Number(memory.value));
-  if (commandLine.value !== state.project.commandLine) actions.setCommandLine(commandLine.value);
-}
-
-export function iconButton(name: IconName, label: string, testid?: string): HTMLButtonElement {
-  const button = el("button", { type: "button", className: "icon-button", ...(testid ? { dataset: { testid } } : {}) });
-  setIcon(button, name, label);
-  return button;
-}
-
-function setIcon(button: HTMLButtonElement, name: IconName, label: string): void {
-  if (button.dataset.icon === name && button.title === label) return;
-  button.dataset.icon = name;
-  button.title = label;
-  button.setAttribute("aria-label", label);
-  button.replaceChildren(icon(name));
-}
-
-function formatDuration(ms: number): string {
-  const seconds = Math.floor(ms / 1000);
-  const two = (value: number): string => String(value).padStart(2, "0");
-  const clock = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  return seconds < 3600 ? clock : `${Math.floor(seconds / 3600)}:${clock}`;
+  const status = state?.machine.status;
+  return status === "off" || (status === "failed" && state?.machine.poweredAt === null);
 }

@@ -2,143 +2,137 @@ import { el } from "../dom.ts";
 import type { Actions } from "../state.ts";
 import type { Terminal } from "../terminal.ts";
 import type { Text } from "../text.ts";
-import { iconButton } from "./bar.ts";
-import { createProblem } from "./problem.ts";
+import { icon } from "./icon.ts";
+import { createMachineOverlay } from "./machine-overlay.ts";
+import { createProblemCard } from "./problem-card.ts";
+import { createScreen } from "./screen.ts";
+import { createSplitter } from "./splitter.ts";
+import { createTerminalTools } from "./terminal-tools.ts";
 import { createTimeline } from "./timeline.ts";
+import { createTouchKeys } from "./touch-keys.ts";
 import type { View } from "./view.ts";
 
-/** Bytes of the keys that phones do not have. */
-const TOUCH_KEYS = [
-  ["Esc", "\u001b"],
-  ["Tab", "\t"],
-  ["^C", "\u0003"],
-  ["^D", "\u0004"],
-  ["^Z", "\u001a"],
-  ["←", "\u001b[D"],
-  ["↑", "\u001b[A"],
-  ["↓", "\u001b[B"],
-  ["→", "\u001b[C"],
-  ["|", "|"],
-  ["/", "/"],
-  ["~", "~"],
-  ["-", "-"],
-] as const;
-
-/** Two presses of Escape within this leave the screen. */
-const DOUBLE_MS = 500;
+export type MachineTab = "terminal" | "screen";
 
 export interface MachinePanel extends View {
-  show(tab: "terminal" | "screen"): void;
+  show(tab: MachineTab): void;
+  focus(): void;
 }
+
+const ICONS = { terminal: "terminal", screen: "screen" } as const;
 
 /** The machine's two faces, its terminal and its screen, and below them how the boot went. */
 export function createMachinePanel(
   text: Text,
   actions: Actions,
   terminal: Terminal,
-  screen: HTMLElement,
+  container: HTMLElement,
 ): MachinePanel {
-  const problem = createProblem(text, actions);
+  let shown: MachineTab = "terminal";
+  const problem = createProblemCard(text, actions);
+  const overlay = createMachineOverlay(text, actions);
   const timeline = createTimeline(text);
-  const find = el("input", {
-    className: "field",
-    type: "search",
-    placeholder: text.search,
-    attributes: { "aria-label": text.search },
-  });
-  find.style.width = "110px";
-  const tools = el("div", { className: "tabs" }, find);
-  const tool = (name: Parameters<typeof iconButton>[0], label: string, run: () => void): void => {
-    const button = iconButton(name, label);
-    button.addEventListener("click", run);
-    tools.append(button);
-  };
-  tool("up", text.previous, () => terminal.find(find.value, "previous"));
-  tool("down", text.next, () => terminal.find(find.value, "next"));
-  tool("copy", text.copy, () => void terminal.copy());
-  tool("paste", text.paste, () => void terminal.paste());
-  tool("clear", text.clear, () => terminal.clear());
-  for (const [label, title, step] of [
-    ["A−", text.smaller, -1],
-    ["A+", text.larger, 1],
-  ] as const) {
-    const button = el("button", { type: "button", className: "icon-button", title }, label);
-    button.addEventListener("click", () => terminal.resizeFont(step));
-    tools.append(button);
-  }
-  find.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") terminal.find(find.value, event.shiftKey ? "previous" : "next");
-    if (event.key === "Escape") terminal.focus();
-  });
-
-  const ctrlAltDel = el("button", { type: "button", className: "button" }, text.ctrlAltDel);
-  ctrlAltDel.addEventListener("click", () => actions.sendCtrlAltDel());
-  const screenTools = el("div", { className: "tabs" }, el("span", { className: "soft" }, text.screenHint), ctrlAltDel);
-
-  const keys = el("div", { className: "keys" });
-  for (const [label, bytes] of TOUCH_KEYS) {
-    const key = el("button", { type: "button", className: "button" }, label);
-    // The terminal keeps the focus, and with it the phone its keyboard.
-    key.addEventListener("pointerdown", (event) => event.preventDefault());
-    key.addEventListener("click", () => terminal.type(bytes));
-    keys.append(key);
-  }
+  const tools = createTerminalTools(text, terminal);
+  const keys = createTouchKeys(text, terminal);
+  const screen = createScreen(text, actions, container);
 
   const tabs = (["terminal", "screen"] as const).map((name) => {
     const button = el(
       "button",
-      { type: "button", className: "tab", dataset: { testid: `tab-${name}` }, attributes: { role: "tab" } },
+      {
+        type: "button",
+        className: "tab",
+        dataset: { testid: `tab-${name}` },
+        attributes: { role: "tab", "aria-controls": "machine-stage" },
+      },
+      icon(ICONS[name]),
       text[name],
     );
     button.addEventListener("click", () => {
       show(name);
-      if (name === "terminal") terminal.focus();
-      else screen.focus();
+      focus();
     });
     return { name, button };
   });
-
-  const show = (tab: "terminal" | "screen"): void => {
-    terminal.element.hidden = tab !== "terminal";
-    screen.hidden = tab !== "screen";
-    tools.hidden = keys.hidden = tab !== "terminal";
-    screenTools.hidden = tab !== "screen";
-    for (const { name, button } of tabs) button.setAttribute("aria-selected", String(name === tab));
-  };
-
-  let lastEscape = 0;
-  screen.addEventListener("focus", () => actions.focusScreen(true));
-  screen.addEventListener("blur", () => actions.focusScreen(false));
-  screen.addEventListener("pointerdown", () => screen.focus());
-  screen.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    if (event.timeStamp - lastEscape < DOUBLE_MS) screen.blur();
-    lastEscape = event.timeStamp;
+  const tablist = el(
+    "div",
+    { className: "tabs", attributes: { role: "tablist", "aria-label": text.machine } },
+    ...tabs.map(({ button }) => button),
+  );
+  tablist.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowLeft" && event.key !== "ArrowRight") return;
+    show(shown === "terminal" ? "screen" : "terminal");
+    tabs.find(({ name }) => name === shown)?.button.focus();
   });
 
-  const element = el(
-    "section",
-    { className: "panel machine-panel", attributes: { "aria-label": text.machine } },
-    el(
-      "div",
-      { className: "head" },
-      el("div", { className: "tabs", role: "tablist" }, ...tabs.map(({ button }) => button)),
-      el("span", { className: "bar-space" }),
-      tools,
-      screenTools,
-    ),
-    el("div", { className: "stage" }, terminal.element, screen, problem.element),
+  const show = (tab: MachineTab): void => {
+    shown = tab;
+    terminal.element.hidden = tools.element.hidden = keys.hidden = tab !== "terminal";
+    screen.element.hidden = screen.tools.hidden = tab !== "screen";
+    for (const { name, button } of tabs) {
+      button.setAttribute("aria-selected", String(name === tab));
+      button.tabIndex = name === tab ? 0 : -1;
+    }
+  };
+  const focus = (): void => (shown === "terminal" ? terminal.focus() : screen.focus());
+
+  const stage = el(
+    "div",
+    { className: "stage", id: "machine-stage", attributes: { role: "tabpanel" } },
+    terminal.element,
+    screen.element,
+    problem.element,
+    overlay.element,
+  );
+  const element = el("section", {
+    className: "panel machine-panel",
+    id: "panel-machine",
+    attributes: { "aria-label": text.machine },
+  });
+  const splitter = createSplitter({
+    name: "timeline-height",
+    label: text.resizeTimeline,
+    controls: "timeline",
+    orientation: "horizontal",
+    // Zero stands for as high as its bars.
+    initial: 0,
+    least: 0,
+    most: () => element.clientHeight * 0.7,
+    measure: () => timeline.element.offsetHeight,
+    fromPointer: (_x, y) => element.getBoundingClientRect().bottom - y,
+    apply: (height) => {
+      timeline.element.style.height = height === 0 ? "" : `${height}px`;
+    },
+    isReversed: true,
+  });
+  element.append(
+    el("div", { className: "head" }, tablist, el("span", { className: "space" }), tools.element, screen.tools),
+    stage,
     keys,
+    splitter,
     timeline.element,
+  );
+  // In the terminal Ctrl+F is the shell's.
+  element.addEventListener(
+    "keydown",
+    (event) => {
+      if (!(event.ctrlKey && event.shiftKey && event.code === "KeyF") || shown !== "terminal") return;
+      event.preventDefault();
+      event.stopPropagation();
+      tools.find();
+    },
+    true,
   );
   show("terminal");
   return {
     element,
     show,
+    focus,
     update(state) {
-      problem.update(state);
-      timeline.update(state);
+      for (const view of [problem, overlay, timeline]) view.update(state);
     },
-    dispose: () => timeline.dispose?.(),
+    dispose() {
+      for (const part of [timeline, tools, screen]) part.dispose?.();
+    },
   };
 }

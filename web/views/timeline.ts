@@ -1,117 +1,130 @@
 import { el } from "../dom.ts";
-import type { AppState, TimelineBar } from "../state.ts";
-import type { Text } from "../text.ts";
+import type { AppState } from "../state.ts";
+import { formatMs, type Text } from "../text.ts";
+import { iconButton, setIcon } from "./button.ts";
+import { readPreference, writePreference } from "./preference.ts";
+import { createTimelineRow, type TimelineRow } from "./timeline-row.ts";
 import type { View } from "./view.ts";
 
-/** More lines than this are not shown at once; the terminal has them all. */
-const SHOWN_LINES = 600;
+/** The axis is marked at round times, so that there are not more marks than this. */
+const MOST_TICKS = 6;
+const TICK_STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000];
 
-/** The boot as bars on one time axis; a bar opens to what the machine printed meanwhile. */
+/** The boot as bars on one time axis, live while it happens. */
 export function createTimeline(text: Text): View {
-  const total = el("output");
-  const bars = el("div", { className: "bars" });
-  const empty = el("p", { className: "soft" }, text.timelineEmpty);
-  const element = el(
-    "section",
-    { className: "timeline", dataset: { testid: "timeline" }, attributes: { "aria-label": text.timeline } },
-    el("div", { className: "timeline-head" }, el("h2", {}, text.timeline), total),
-    bars,
-  );
-  let open: string | null = null;
   let state: AppState | null = null;
   let frame = 0;
-  const rows = new Map<string, Row>();
+  let isFolded = readPreference<boolean>("timeline-folded", false);
+  /** When the boot was asked for, on the page's clock. */
+  let origin = 0;
+  const rows = new Map<string, TimelineRow>();
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+  const total = el("output", { className: "total" });
+  const axis = el("div", { className: "axis", attributes: { "aria-hidden": "true" } });
+  const bars = el("div", { className: "bars" });
+  const empty = el("p", { className: "soft timeline-empty" }, text.timelineEmpty);
+  const body = el("div", { className: "timeline-body" }, axis, bars, empty);
+  const fold = iconButton("down", "", () => setFolded(!isFolded), "fold-timeline");
+  const element = el(
+    "section",
+    {
+      className: "timeline",
+      id: "timeline",
+      dataset: { testid: "timeline" },
+      attributes: { "aria-label": text.timeline },
+    },
+    el(
+      "div",
+      { className: "timeline-head" },
+      fold,
+      el("h2", {}, text.timeline),
+      el("span", { className: "space" }),
+      total,
+    ),
+    body,
+  );
+  const setFolded = (folded: boolean): void => {
+    isFolded = folded;
+    writePreference("timeline-folded", folded);
+    body.hidden = folded;
+    element.dataset.folded = String(folded);
+    setIcon(fold, folded ? "right" : "down", folded ? text.unfold(text.timeline) : text.fold(text.timeline));
+    fold.setAttribute("aria-expanded", String(!folded));
+  };
+  setFolded(isFolded);
+
+  const isLive = (): boolean => state?.machine.status === "booting" || state?.machine.status === "building";
 
   const draw = (): void => {
     if (!state) return;
     const { timeline, machine } = state;
-    const isLive = machine.status === "booting" || machine.status === "building";
-    // The bars' own clock starts with the boot request, which is when the first one starts.
-    const now =
-      isLive && startedAt !== null
-        ? performance.now() - startedAt
-        : (timeline.at(-1)?.endMs ?? timeline.at(-1)?.startMs ?? 0);
-    const length = Math.max(now, timeline.at(-1)?.endMs ?? 0, 1);
-    empty.hidden = timeline.length > 0;
-    const present = new Set<string>(timeline.map(({ phase }) => phase));
-    for (const [phase, row] of rows)
-      if (!present.has(phase)) {
-        row.button.remove();
-        row.messages.remove();
-        rows.delete(phase);
-      }
+    const last = timeline.at(-1);
+    const end = last?.endMs ?? last?.startMs ?? 0;
+    const now = isLive() ? Math.max(end, performance.now() - origin) : end;
+    // While it grows, the axis leaves room ahead, so that bars do not shrink at every frame.
+    const length = isLive() ? Math.max(1000, Math.ceil(now / 500) * 500) : Math.max(now, 1) * 1.02;
     for (const bar of timeline) {
       let row = rows.get(bar.phase);
       if (!row) {
-        row = createRow(text, bar, () => {
-          open = open === bar.phase ? null : bar.phase;
-          draw();
-        });
+        row = createTimelineRow(text, bar);
         rows.set(bar.phase, row);
-        bars.append(row.button, row.messages);
+        bars.append(row.element);
       }
-      updateRow(text, row, bar, length, now, open === bar.phase);
+      row.update(bar, now, length);
     }
+    empty.hidden = timeline.length > 0;
+    axis.hidden = timeline.length === 0;
+    drawAxis(axis, length);
+    const { promptMs } = machine;
     total.textContent =
-      machine.promptMs === null ? (isLive ? formatMs(now) : "") : `${formatMs(machine.promptMs)} ${text.toPrompt}`;
-    if (isLive && !frame)
-      frame = requestAnimationFrame(() => {
-        frame = 0;
-        draw();
-      });
+      promptMs !== null ? `${formatMs(promptMs)} ${text.toPrompt}` : timeline.length > 0 ? formatMs(now) : "";
+    if (isLive() && !frame) schedule();
+  };
+  const schedule = (): void => {
+    const next = (): void => {
+      frame = 0;
+      draw();
+    };
+    // Whoever wants no movement gets the figures twice a second.
+    frame = still.matches ? Number(setTimeout(next, 500)) : requestAnimationFrame(next);
+  };
+  const cancel = (): void => {
+    cancelAnimationFrame(frame);
+    clearTimeout(frame);
+    frame = 0;
   };
 
-  let startedAt: number | null = null;
-  bars.append(empty);
   return {
     element,
     update(next) {
-      const first = next.timeline.length <= 1 && next.machine.status === "building";
-      if (first && state?.machine.status !== "building") startedAt = performance.now();
+      if (state?.timeline === next.timeline && state.machine === next.machine) return;
+      const isNewBoot = next.machine.status === "building" && state?.machine.status !== "building";
       state = next;
+      if (next.timeline.length === 0 || next.timeline.length < rows.size) {
+        for (const row of rows.values()) row.element.remove();
+        rows.clear();
+      }
+      if (isNewBoot) origin = performance.now();
+      // The moment of power-on ties the bars' clock to the page's.
+      const bios = next.timeline.find(({ phase }) => phase === "bios");
+      if (bios && next.machine.poweredAt !== null) origin = next.machine.poweredAt - bios.startMs;
       draw();
     },
-    dispose: () => cancelAnimationFrame(frame),
+    dispose: cancel,
   };
 }
 
-interface Row {
-  button: HTMLButtonElement;
-  span: HTMLElement;
-  ms: HTMLElement;
-  messages: HTMLElement;
-  shown: number;
-}
-
-function createRow(text: Text, bar: TimelineBar, onToggle: () => void): Row {
-  const span = el("span", { className: "span" });
-  const ms = el("span", { className: "ms" });
-  const button = el(
-    "button",
-    { type: "button", className: "bar-row", dataset: { testid: "timeline-bar", phase: bar.phase } },
-    el("span", {}, text.phases[bar.phase]),
-    el("span", { className: "track" }, span),
-    ms,
-  );
-  span.style.setProperty("--phase", `var(--phase-${bar.phase})`);
-  button.addEventListener("click", onToggle);
-  return { button, span, ms, messages: el("div", { className: "messages", hidden: true, tabIndex: 0 }), shown: -1 };
-}
-
-function updateRow(text: Text, row: Row, bar: TimelineBar, length: number, now: number, isOpen: boolean): void {
-  const end = bar.endMs ?? now;
-  row.span.style.left = `${(100 * bar.startMs) / length}%`;
-  row.span.style.width = `${(100 * Math.max(0, end - bar.startMs)) / length}%`;
-  const duration = Math.max(0, end - bar.startMs);
-  row.button.dataset.ms = String(Math.round(duration));
-  row.ms.textContent = bar.phase === "shell" ? "✓" : formatMs(duration);
-  row.button.setAttribute("aria-expanded", String(isOpen));
-  row.messages.hidden = !isOpen;
-  if (!isOpen || row.shown === bar.messages.length) return;
-  row.shown = bar.messages.length;
-  row.messages.textContent = bar.messages.length === 0 ? text.noMessages : bar.messages.slice(-SHOWN_LINES).join("\n");
-}
-
-function formatMs(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
+function drawAxis(axis: HTMLElement, length: number): void {
+  const step = TICK_STEPS_MS.find((candidate) => length / candidate <= MOST_TICKS) ?? 60_000;
+  const key = `${step} ${Math.round(length)}`;
+  if (axis.dataset.key === key) return;
+  axis.dataset.key = key;
+  const ticks: HTMLElement[] = [];
+  for (let ms = 0; ms <= length; ms += step) {
+    const tick = el("span", { className: "tick" }, ms % 1000 === 0 ? `${ms / 1000} s` : `${ms / 1000}`);
+    tick.style.left = `${(100 * ms) / length}%`;
+    ticks.push(tick);
+  }
+  axis.replaceChildren(el("div", { className: "ticks" }, ...ticks));
 }

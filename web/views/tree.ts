@@ -1,228 +1,267 @@
-import { html, nothing, render } from "lit-html";
+import { html, nothing, render, type TemplateResult } from "lit-html";
 import { el } from "../dom.ts";
 import type { Actions, AppState, FileRow } from "../state.ts";
 import { formatMode, type Text } from "../text.ts";
-import { iconButton } from "./bar.ts";
-import { askMode, askText } from "./dialog.ts";
-import { icon } from "./icon.ts";
-import { type MenuItem, openMenu } from "./menu.ts";
+import { iconButton } from "./button.ts";
+import { type IconName, icon } from "./icon.ts";
+import { openMenu } from "./menu.ts";
+import { acceptDrops } from "./tree-drop.ts";
+import { askPath, renameRow, rowItems } from "./tree-menu.ts";
+import { ancestorsOf, listRows, parentOf, type TreeRow } from "./tree-rows.ts";
 import type { View } from "./view.ts";
+
+/** Up to so many rows are all in the page; of more, only those in sight. */
+const WINDOW_FROM = 300;
+/** Rows beyond the edges of what is in sight. */
+const OVERSCAN = 12;
+/** Above the first row, as in style/tree.css. */
+const PADDING = 6;
 
 /** The project's files as a tree: the default ones, the user's own, and those that are deleted. */
 export function createTree(text: Text, actions: Actions): View {
   let state: AppState | null = null;
+  let rows: TreeRow[] = [];
   let filter = "";
-  let cursor = "/init";
+  let cursor = "";
+  let dropFolder: string | null = null;
   const folded = new Set<string>(["/usr"]);
-  const list = el("div", {
-    className: "tree",
-    tabIndex: 0,
-    dataset: { testid: "file-tree" },
-    attributes: { role: "tree", "aria-label": text.files },
-  });
+
+  const canvas = el("div", { className: "tree-canvas", attributes: { role: "presentation" } });
+  const tree = el(
+    "div",
+    {
+      className: "tree",
+      tabIndex: 0,
+      dataset: { testid: "file-tree" },
+      attributes: { role: "tree", "aria-label": text.files },
+    },
+    canvas,
+  );
   const search = el("input", {
-    className: "field",
+    className: "field filter",
     type: "search",
     placeholder: text.filter,
+    dataset: { testid: "filter" },
     attributes: { "aria-label": text.filter },
   });
-  search.style.flex = "1";
-  search.style.width = "60px";
   const picker = el("input", { type: "file", multiple: true, hidden: true });
-  const newFile = iconButton("plus", text.newFile, "new-file");
-  const newFolder = iconButton("new-folder", text.newFolder, "new-folder");
-  const upload = iconButton("upload", text.upload, "upload");
-  const element = el(
-    "section",
-    { className: "panel tree-panel", attributes: { "aria-label": text.files } },
-    el("div", { className: "head" }, search, newFile, newFolder, upload, picker),
-    list,
-  );
+  const none = el("p", { className: "empty", hidden: true });
+  const dropHint = el("p", { className: "drop-hint", hidden: true });
 
-  /** The folder that new files go to: the chosen one, or the one around the chosen file. */
+  /** The folder that new files go to: the chosen one, or the one around the chosen file; "" is the root. */
   const folder = (): string => {
-    const row = state?.files.find(({ path }) => path === cursor);
-    const path = row?.kind === "directory" ? cursor : cursor.slice(0, cursor.lastIndexOf("/"));
-    return path === "" ? "/" : `${path}/`;
+    const row = rows.find(({ file }) => file.path === cursor)?.file;
+    return row?.kind === "directory" && row.origin !== "deleted" ? row.path : parentOf(cursor);
   };
-  newFile.addEventListener(
-    "click",
-    () =>
-      void askText(text, text.newFile, folder(), text.pathPrompt).then(
-        (path) => path !== null && actions.addFile(path),
-      ),
+  const add = async (title: string, use: (path: string) => void): Promise<void> => {
+    const path = await askPath(text, title, folder(), state?.files ?? []);
+    if (path === null) return;
+    use(path);
+    reveal(path);
+  };
+  const newFile = iconButton("new-file", text.newFile, () => void add(text.newFile, actions.addFile), "new-file");
+  const newFolder = iconButton(
+    "new-folder",
+    text.newFolder,
+    () => void add(text.newFolder, actions.addDirectory),
+    "new-folder",
   );
-  newFolder.addEventListener(
-    "click",
-    () =>
-      void askText(text, text.newFolder, folder(), text.pathPrompt).then(
-        (path) => path !== null && actions.addDirectory(path),
-      ),
-  );
-  upload.addEventListener("click", () => picker.click());
+  const upload = iconButton("upload", text.upload, () => picker.click(), "upload");
   picker.addEventListener("change", () => {
-    actions.upload(folder(), [...(picker.files ?? [])]);
+    actions.upload(folder() || "/", [...(picker.files ?? [])]);
     picker.value = "";
   });
   search.addEventListener("input", () => {
-    filter = search.value.trim().toLowerCase();
-    draw();
+    filter = search.value.trim();
+    refresh();
   });
+  search.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown") return;
+    event.preventDefault();
+    tree.focus();
+  });
+  acceptDrops(
+    tree,
+    (directory) => {
+      const next = state?.writable ? directory : null;
+      if (next === dropFolder) return;
+      dropFolder = next;
+      dropHint.hidden = next === null;
+      dropHint.textContent = next === null ? "" : text.dropHere(next);
+      tree.classList.toggle("drop", next === "/");
+      draw();
+    },
+    (directory, files) => state?.writable && actions.upload(directory, files),
+  );
 
-  const visible = (): FileRow[] => {
-    if (!state) return [];
-    if (filter)
-      return state.files.filter(({ path, kind }) => kind !== "directory" && path.toLowerCase().includes(filter));
-    return state.files.filter(({ path }) => {
-      for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
-        if (folded.has(path.slice(0, end))) return false;
-      return true;
-    });
+  const reveal = (path: string): void => {
+    for (const ancestor of ancestorsOf(path)) folded.delete(ancestor);
+    cursor = path;
+    refresh();
+    scrollTo(path);
   };
-
-  const activate = (row: FileRow): void => {
-    cursor = row.path;
-    if (row.kind === "directory") {
-      if (!folded.delete(row.path)) folded.add(row.path);
-    } else if (row.origin !== "deleted") actions.openFile(row.path);
+  const moveTo = (index: number): void => {
+    cursor = rows[Math.max(0, Math.min(rows.length - 1, index))]?.file.path ?? cursor;
+    scrollTo(cursor);
     draw();
   };
-
-  const rename = (row: FileRow): void =>
-    void askText(text, text.rename, row.path, text.pathPrompt).then(
-      (to) => to !== null && to !== row.path && actions.renameFile(row.path, to),
-    );
-
-  const openRowMenu = (row: FileRow, anchor: HTMLElement | { x: number; y: number }): void => {
-    const isGone = row.origin === "deleted";
-    const items: MenuItem[] = [];
-    if (!isGone) {
-      items.push({ label: `${text.rename} …`, run: () => rename(row) });
-      if (row.kind !== "symlink")
-        items.push({
-          label: `${text.permissions} …`,
-          run: () =>
-            void askMode(text, row.path, row.mode).then((mode) => mode !== null && actions.chmod(row.path, mode)),
-        });
-      if (row.kind === "file") items.push({ label: text.download, run: () => actions.downloadFile(row.path) });
-    }
-    if (row.origin === "changed" || isGone)
-      items.push({ label: text.restore, run: () => actions.restoreDefault(row.path) });
-    if (!isGone) items.push("separator", { label: text.remove, danger: true, run: () => actions.removeFile(row.path) });
-    openMenu(anchor, items);
+  const toggle = (path: string): void => {
+    if (!folded.delete(path)) folded.add(path);
+    refresh();
+  };
+  const activate = ({ file }: TreeRow): void => {
+    cursor = file.path;
+    if (file.kind === "directory") toggle(file.path);
+    else if (file.origin !== "deleted") actions.openFile(file.path);
+    draw();
+  };
+  const showMenu = (file: FileRow, anchor: HTMLElement | { x: number; y: number }): void => {
+    cursor = file.path;
+    draw();
+    if (state) openMenu(anchor, file.path, rowItems(text, actions, file, state));
   };
 
-  list.addEventListener("keydown", (event) => {
-    const rows = visible();
-    const at = rows.findIndex(({ path }) => path === cursor);
+  tree.addEventListener("keydown", (event) => {
+    const at = rows.findIndex(({ file }) => file.path === cursor);
     const row = rows[at];
-    const move = (to: number): void => {
-      cursor = rows[Math.max(0, Math.min(rows.length - 1, to))]?.path ?? cursor;
-      draw();
-      list.querySelector(".cursor")?.scrollIntoView({ block: "nearest" });
-    };
-    const isOpen = row?.kind === "directory" && !folded.has(row.path);
-    if (event.key === "ArrowDown") move(at + 1);
-    else if (event.key === "ArrowUp") move(at - 1);
-    else if (event.key === "Home") move(0);
-    else if (event.key === "End") move(rows.length - 1);
+    const isWritable = state?.writable ?? false;
+    if (event.key === "ArrowDown") moveTo(at + 1);
+    else if (event.key === "ArrowUp") moveTo(at - 1);
+    else if (event.key === "Home") moveTo(0);
+    else if (event.key === "End") moveTo(rows.length - 1);
     else if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "Enter" || event.key === " ") activate(row);
-    else if (event.key === "ArrowRight" && row.kind === "directory") isOpen ? move(at + 1) : activate(row);
-    else if (event.key === "ArrowLeft")
-      isOpen
-        ? activate(row)
-        : move(rows.findIndex(({ path }) => path === row.path.slice(0, row.path.lastIndexOf("/"))));
-    else if (event.key === "F2") rename(row);
-    else if (event.key === "Delete") actions.removeFile(row.path);
-    else if (event.key === "ContextMenu") {
-      const anchor = list.querySelector<HTMLElement>(".cursor");
-      if (anchor) openRowMenu(row, anchor);
-    } else return;
+    else if (event.key === "ArrowRight") {
+      if (row.isOpen) moveTo(at + 1);
+      else if (row.isOpen === false) toggle(row.file.path);
+    } else if (event.key === "ArrowLeft") {
+      if (row.isOpen && filter === "") toggle(row.file.path);
+      else
+        moveTo(
+          Math.max(
+            0,
+            rows.findIndex(({ file }) => file.path === parentOf(row.file.path)),
+          ),
+        );
+    } else if (event.key === "F2")
+      isWritable && row.file.origin !== "deleted" && void renameRow(text, actions, row.file, state?.files ?? []);
+    else if (event.key === "Delete") isWritable && row.file.origin !== "deleted" && actions.removeFile(row.file.path);
+    else if (event.key === "ContextMenu" || (event.key === "F10" && event.shiftKey))
+      showMenu(row.file, activeElement() ?? tree);
+    else if (event.key.length === 1) jumpTo(event.key, at);
+    else return;
     event.preventDefault();
   });
+  const jumpTo = (letter: string, from: number): void => {
+    const found = [...rows.slice(from + 1), ...rows.slice(0, from + 1)].find(({ name }) =>
+      name.toLowerCase().startsWith(letter.toLowerCase()),
+    );
+    if (found) moveTo(rows.indexOf(found));
+  };
+  const activeElement = (): HTMLElement | null => canvas.querySelector(".row.cursor");
 
-  const dropTarget = (event: DragEvent): { folder: string; element: HTMLElement } => {
-    const row = (event.target as HTMLElement).closest<HTMLElement>(".row");
-    const path = row?.dataset.path;
-    if (!row || !path) return { folder: "/", element: list };
-    const isFolder = row.dataset.kind === "directory";
-    return { folder: `${isFolder ? path : path.slice(0, path.lastIndexOf("/"))}/`, element: row };
+  const rowHeight = (): number => (matchMedia("(max-width: 760px)").matches ? 44 : 26);
+  const scrollTo = (path: string): void => {
+    const height = rowHeight();
+    const at = rows.findIndex(({ file }) => file.path === path);
+    if (at < 0) return;
+    const top = at * height + PADDING;
+    if (top < tree.scrollTop) tree.scrollTop = top - PADDING;
+    else if (top + height > tree.scrollTop + tree.clientHeight) tree.scrollTop = top + height - tree.clientHeight;
   };
-  const unmark = (): void => {
-    for (const marked of element.querySelectorAll(".drop")) marked.classList.remove("drop");
+
+  const drawRow = (row: TreeRow, index: number): TemplateResult => {
+    const { file, name, level, isOpen } = row;
+    const isFolder = file.kind === "directory";
+    const mark =
+      file.origin === "default"
+        ? row.hasChanges && !isOpen
+          ? html`<span class="mark dot" title=${text.hasChanges}></span>`
+          : nothing
+        : html`<span class="mark" title=${text.origins[file.origin]} aria-label=${text.origins[file.origin]}>${text.marks[file.origin]}</span>`;
+    const isDropTarget =
+      dropFolder !== null && dropFolder !== "/" && (file.path === dropFolder || file.path.startsWith(`${dropFolder}/`));
+    return html`<div
+      id=${`tree-row-${index}`}
+      class=${`row${file.path === cursor ? " cursor" : ""}${isDropTarget ? " drop" : ""}`}
+      role="treeitem"
+      aria-level=${level}
+      aria-selected=${file.path === state?.openFile?.path}
+      aria-expanded=${isOpen ?? nothing}
+      data-path=${file.path}
+      data-kind=${file.kind}
+      data-origin=${file.origin}
+      title=${`${file.path}\n${text.kinds[file.kind]} · ${formatMode(file.mode)}${file.target ? ` · → ${file.target}` : ""}`}
+      @click=${() => activate(row)}
+      @contextmenu=${(event: MouseEvent) => {
+        event.preventDefault();
+        showMenu(file, { x: event.clientX, y: event.clientY });
+      }}
+    >
+      ${Array.from({ length: level - 1 }, () => html`<i class="indent"></i>`)}<span class="twist">${isFolder ? icon(isOpen ? "down" : "right") : nothing}</span>
+      ${icon(iconOf(row))}<span class="name">${name}${file.target ? html`<span class="target"> → ${file.target}</span>` : nothing}</span>
+      ${mark}<button
+        type="button"
+        class="icon-button row-more"
+        tabindex="-1"
+        aria-label=${`${text.more}: ${name}`}
+        @click=${(event: Event) => {
+          event.stopPropagation();
+          showMenu(file, event.currentTarget as HTMLElement);
+        }}
+      >${icon("more")}</button>
+    </div>`;
   };
-  list.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    unmark();
-    dropTarget(event).element.classList.add("drop");
-  });
-  list.addEventListener("dragleave", unmark);
-  list.addEventListener("drop", (event) => {
-    event.preventDefault();
-    unmark();
-    actions.upload(dropTarget(event).folder, [...(event.dataTransfer?.files ?? [])]);
-  });
 
   const draw = (): void => {
-    if (!state) return;
-    const chosen = state.openFile?.path;
-    const rows = visible().map((row) => {
-      const depth = filter ? 0 : row.path.split("/").length - 2;
-      const isFolder = row.kind === "directory";
-      const isOpen = isFolder && !folded.has(row.path);
-      const symbol = icon(
-        isFolder
-          ? isOpen
-            ? "folder-open"
-            : "folder"
-          : row.kind === "symlink"
-            ? "link"
-            : row.kind === "device"
-              ? "device"
-              : "file",
-      );
-      const more = (event: Event): void => {
-        event.stopPropagation();
-        cursor = row.path;
-        draw();
-        openRowMenu(row, event.currentTarget as HTMLElement);
-      };
-      const onContext = (event: MouseEvent): void => {
-        event.preventDefault();
-        openRowMenu(row, { x: event.clientX, y: event.clientY });
-      };
-      const mark = row.origin === "default" ? nothing : html`<span class="mark">${text.origins[row.origin]}</span>`;
-      return html`<div
-        class=${`row${row.path === cursor ? " cursor" : ""}`}
-        role="treeitem"
-        aria-level=${depth + 1}
-        aria-selected=${row.path === chosen}
-        aria-expanded=${isFolder ? String(isOpen) : nothing}
-        data-path=${row.path}
-        data-kind=${row.kind}
-        data-origin=${row.origin}
-        title=${`${row.path}  ${formatMode(row.mode)}${row.target ? `  → ${row.target}` : ""}`}
-        .style=${`--depth: ${depth}`}
-        @click=${() => activate(row)}
-        @contextmenu=${onContext}
-      >
-        ${symbol}<span class="name">${filter ? row.path : row.path.slice(row.path.lastIndexOf("/") + 1)}</span>${mark}<button
-          type="button" class="icon-button" tabindex="-1" aria-label=${text.more} title=${text.more} @click=${more}
-        >${icon("more")}</button>
-      </div>`;
-    });
-    render(rows, list);
+    const height = rowHeight();
+    let first = 0;
+    let last = rows.length;
+    if (rows.length > WINDOW_FROM) {
+      first = Math.max(0, Math.floor(tree.scrollTop / height) - OVERSCAN);
+      last = Math.min(rows.length, Math.ceil((tree.scrollTop + tree.clientHeight) / height) + OVERSCAN);
+    }
+    canvas.style.paddingTop = `${first * height}px`;
+    canvas.style.paddingBottom = `${(rows.length - last) * height}px`;
+    render(
+      rows.slice(first, last).map((row, index) => drawRow(row, first + index)),
+      canvas,
+    );
+    const at = rows.findIndex(({ file }) => file.path === cursor);
+    if (at >= first && at < last) tree.setAttribute("aria-activedescendant", `tree-row-${at}`);
+    else tree.removeAttribute("aria-activedescendant");
   };
+  const refresh = (): void => {
+    rows = listRows(state?.files ?? [], folded, filter);
+    none.hidden = filter === "" || rows.length > 0;
+    none.textContent = text.filterNone(filter);
+    draw();
+  };
+  tree.addEventListener("scroll", () => rows.length > WINDOW_FROM && draw(), { passive: true });
 
+  const element = el(
+    "section",
+    { className: "panel tree-panel", id: "panel-tree", attributes: { "aria-label": text.files } },
+    el("div", { className: "head" }, search, newFile, newFolder, upload, picker),
+    el("div", { className: "tree-body" }, tree, none, dropHint),
+  );
   return {
     element,
     update(next) {
-      const changed = state?.files !== next.files || state?.openFile?.path !== next.openFile?.path;
-      if (next.openFile && next.openFile.path !== state?.openFile?.path) cursor = next.openFile.path;
+      const filesChanged = state?.files !== next.files;
+      const opened = next.openFile && next.openFile.path !== state?.openFile?.path ? next.openFile.path : null;
+      const isNew = filesChanged || opened !== null || state?.openFile?.path !== next.openFile?.path;
       state = next;
       for (const button of [newFile, newFolder, upload]) button.disabled = !next.writable;
-      if (changed) draw();
+      if (opened !== null) reveal(opened);
+      else if (isNew) refresh();
     },
   };
+}
+
+function iconOf({ file, isOpen }: TreeRow): IconName {
+  if (file.kind === "directory") return isOpen ? "folder-open" : "folder";
+  if (file.kind === "symlink") return "link";
+  if (file.kind === "device") return "device";
+  return (file.mode & 0o111) === 0 ? "file" : "script";
 }

@@ -1,14 +1,93 @@
 import { el } from "../dom.ts";
 import type { Editor } from "../editor.ts";
-import type { Actions, AppState } from "../state.ts";
-import type { Terminal } from "../terminal.ts";
-import type { Text } from "../text.ts";
+import type { Actions, AppState, Language, Store } from "../state.ts";
+import { createTerminal, type Terminal } from "../terminal.ts";
+import { type Text, textOf } from "../text.ts";
+import { createBanner } from "./banner.ts";
 import { createBar } from "./bar.ts";
 import { createEditorPanel } from "./editor-panel.ts";
-import { createMachinePanel } from "./machine-panel.ts";
+import { createMachinePanel, type MachineTab } from "./machine-panel.ts";
 import { createNotices } from "./notices.ts";
+import { createPanels } from "./panels.ts";
+import { createScreenContainer } from "./screen.ts";
 import { createTree } from "./tree.ts";
 import type { View } from "./view.ts";
+
+export interface MountedWorkbench {
+  readonly terminal: Terminal;
+  /** Where v86 draws. */
+  readonly screenContainer: HTMLElement;
+  showMachineTab(tab: MachineTab): void;
+  dispose(): void;
+}
+
+/** Puts the whole page into an element, and keeps it showing the store's state in the chosen language and colours. */
+export function mountWorkbench(root: HTMLElement, store: Store, actions: Actions): MountedWorkbench {
+  const terminal = createTerminal();
+  const screen = createScreenContainer();
+  const abort = new AbortController();
+  let page: Workbench | null = null;
+  let language: Language | null = null;
+  let tab: MachineTab = "terminal";
+  let editor: Promise<Editor> | null = null;
+  const loadEditor = (): Promise<Editor> => {
+    editor ??= quiet().then(async () => {
+      const { createEditor } = await import("../editor.ts");
+      return createEditor((path, text) => actions.editFile(path, text));
+    });
+    return editor;
+  };
+
+  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+  const colour = ({ theme }: AppState): void => {
+    const isDark = theme === "dark" || (theme === "system" && darkSystem.matches);
+    document.documentElement.dataset.theme = isDark ? "dark" : "light";
+    terminal.setDark(isDark);
+  };
+  darkSystem.addEventListener("change", () => colour(store.state), { signal: abort.signal });
+
+  const stop = store.subscribe((state) => {
+    colour(state);
+    document.title = state.project.name ? `${state.project.name} – smart-os` : "smart-os";
+    if (state.language !== language) {
+      language = state.language;
+      document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+      page?.dispose();
+      page = createWorkbench(textOf(language), actions, { terminal, screen, loadEditor });
+      root.replaceChildren(page.element);
+      page.showMachineTab(tab);
+    }
+    page?.update(state);
+  });
+
+  // Before the editor's own keys, the terminal's and the guest's screen see them.
+  addEventListener(
+    "keydown",
+    (event) => {
+      const isApply = event.key === "Enter" && (event.ctrlKey || event.metaKey);
+      if ((!isApply && event.key !== "F6") || document.querySelector("dialog[open]")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (!isApply) page?.cycleFocus(event.shiftKey ? -1 : 1);
+      else if (!event.repeat) actions.applyAndReboot();
+    },
+    { capture: true, signal: abort.signal },
+  );
+
+  return {
+    terminal,
+    screenContainer: screen,
+    showMachineTab(next) {
+      tab = next;
+      page?.showMachineTab(next);
+    },
+    dispose() {
+      stop();
+      abort.abort();
+      page?.dispose();
+    },
+  };
+}
 
 export interface WorkbenchParts {
   terminal: Terminal;
@@ -18,12 +97,11 @@ export interface WorkbenchParts {
 }
 
 export interface Workbench extends View {
+  showMachineTab(tab: MachineTab): void;
   /** Moves the focus to the next or the previous panel. */
   cycleFocus(step: 1 | -1): void;
   dispose(): void;
 }
-
-const SIZES = "smart-os:panels";
 
 /** The whole page. It is made anew when the language changes; terminal, screen and editor are handed from one to the next. */
 export function createWorkbench(
@@ -32,78 +110,49 @@ export function createWorkbench(
   { terminal, screen, loadEditor }: WorkbenchParts,
 ): Workbench {
   const bar = createBar(text, actions);
+  const banner = createBanner(text, actions);
   const tree = createTree(text, actions);
   const editor = createEditorPanel(text, actions, loadEditor);
   const machine = createMachinePanel(text, actions, terminal, screen);
   const notices = createNotices(text, actions);
-  const panels = el("main", { className: "panels", dataset: { panel: "machine" } });
-  const sizes = readSizes();
-  const applySizes = (): void => {
-    panels.style.setProperty("--tree-width", `${sizes.tree}px`);
-    panels.style.setProperty("--machine-width", `${sizes.machine}%`);
-    panels.dataset.tree = sizes.tree === 0 ? "folded" : "open";
+  const panels = createPanels(text, { tree: tree.element, editor: editor.element, machine: machine.element });
+
+  const skip = (label: string, run: () => void): HTMLElement => {
+    const button = el("button", { type: "button", className: "skip" }, label);
+    button.addEventListener("click", run);
+    return button;
   };
-  applySizes();
-
-  const left = createSplitter(text.resizePanels, {
-    value: () => sizes.tree,
-    // Narrower than this is of no use: the panel folds away.
-    set: (value) => {
-      sizes.tree = value < 110 ? 0 : Math.min(480, value);
+  const focusTree = (): void => tree.element.querySelector<HTMLElement>("[role=tree]")?.focus();
+  const stops = [
+    {
+      element: bar.element,
+      isThere: () => true,
+      focus: () => bar.element.querySelector<HTMLElement>("button")?.focus(),
     },
-    fromPointer: (x) => x,
-    step: 20,
-    initial: 240,
-    changed: () => store(applySizes, sizes),
-  });
-  const right = createSplitter(text.resizePanels, {
-    value: () => sizes.machine,
-    set: (value) => {
-      sizes.machine = Math.max(20, Math.min(75, value));
+    { element: tree.element, isThere: () => !panels.isFolded("tree"), focus: focusTree, name: "tree" as const },
+    {
+      element: editor.element,
+      isThere: () => !panels.isFolded("editor"),
+      focus: () => editor.focus(),
+      name: "editor" as const,
     },
-    fromPointer: (x) => 100 * (1 - x / innerWidth),
-    step: -3,
-    initial: 46,
-    changed: () => store(applySizes, sizes),
-  });
-  panels.append(tree.element, left, editor.element, right, machine.element);
-
-  const tabs = (
-    [
-      ["tree", text.files],
-      ["editor", text.editor],
-      ["machine", text.machine],
-    ] as const
-  ).map(([name, label]) => {
-    const button = el(
-      "button",
-      { type: "button", dataset: { testid: `panel-${name}` }, attributes: { role: "tab" } },
-      label,
-    );
-    button.addEventListener("click", () => showPanel(name));
-    return { name, button };
-  });
-  const showPanel = (panel: "tree" | "editor" | "machine"): void => {
-    panels.dataset.panel = panel;
-    for (const { name, button } of tabs) button.setAttribute("aria-selected", String(name === panel));
-  };
-  showPanel("machine");
-
-  const banner = el("div", { className: "banner", hidden: true, attributes: { role: "status" } });
-  const takeOver = el(
-    "button",
-    { type: "button", className: "button", dataset: { testid: "take-over" } },
-    text.takeOver,
-  );
-  takeOver.addEventListener("click", () => actions.takeOver());
+    {
+      element: machine.element,
+      isThere: () => !panels.isFolded("machine"),
+      focus: () => machine.focus(),
+      name: "machine" as const,
+    },
+  ];
 
   const element = el(
     "div",
     { className: "workbench" },
+    skip(text.skipToTerminal, () => machine.focus()),
+    skip(text.skipToFiles, focusTree),
     bar.element,
-    banner,
-    panels,
-    el("nav", { className: "tabbar", attributes: { role: "tablist" } }, ...tabs.map(({ button }) => button)),
+    banner.element,
+    panels.element,
+    panels.tabs,
     notices.element,
   );
 
@@ -111,31 +160,25 @@ export function createWorkbench(
   let lastStatus = "";
   return {
     element,
-    update(state: AppState) {
-      if (state.embed) element.dataset.embed = "";
-      for (const view of [bar, tree, editor, machine, notices]) view.update(state);
-      // On a narrow screen a chosen file opens its panel, a boot the machine's.
-      if (openPath !== undefined && state.openFile && state.openFile.path !== openPath) showPanel("editor");
-      openPath = state.openFile?.path ?? "";
-      if (lastStatus !== "building" && state.machine.status === "building") showPanel("machine");
-      lastStatus = state.machine.status;
-      const reason = state.writable ? state.storage.reason : text.readOnly;
-      banner.hidden = reason === undefined;
-      if (reason !== undefined) banner.replaceChildren(reason, ...(state.writable ? [] : [takeOver]));
+    showMachineTab: (tab) => machine.show(tab),
+    update(state) {
+      element.toggleAttribute("data-embed", state.embed);
+      for (const view of [bar, banner, tree, editor, machine, notices]) view.update(state);
+      // A chosen file comes to the front, and so does the machine when it boots or fails.
+      const path = state.openFile?.path ?? "";
+      if (openPath !== undefined && path !== "" && path !== openPath) panels.show("editor");
+      openPath = path;
+      const { status } = state.machine;
+      if (lastStatus !== "" && lastStatus !== status && (status === "building" || status === "failed"))
+        panels.show("machine");
+      lastStatus = status;
     },
     cycleFocus(step) {
-      const stops = [
-        bar.element.querySelector<HTMLElement>("button"),
-        tree.element.querySelector<HTMLElement>(".tree"),
-        editor.element.querySelector<HTMLElement>(".cm-content") ?? editor.element.querySelector<HTMLElement>("button"),
-        machine.element.querySelector<HTMLElement>(".xterm-helper-textarea"),
-        machine.element.querySelector<HTMLElement>(".bar-row"),
-      ].filter((stop): stop is HTMLElement => stop !== null);
-      const regions = stops.map((stop) => stop.closest(".bar, .tree-panel, .editor-panel, .timeline, .machine-panel"));
-      const at = regions.indexOf(
-        document.activeElement?.closest(".bar, .tree-panel, .editor-panel, .timeline, .machine-panel") ?? null,
-      );
-      stops[(at + step + stops.length) % stops.length]?.focus();
+      const present = stops.filter(({ isThere }) => isThere());
+      const at = present.findIndex((stop) => stop.element.contains(document.activeElement));
+      const next = present[(Math.max(at, step < 0 ? 0 : at) + step + present.length) % present.length];
+      if (next?.name) panels.show(next.name);
+      next?.focus();
     },
     dispose() {
       for (const view of [bar, machine]) view.dispose?.();
@@ -144,62 +187,10 @@ export function createWorkbench(
   };
 }
 
-interface SplitterOptions {
-  value(): number;
-  set(value: number): void;
-  fromPointer(x: number): number;
-  step: number;
-  initial: number;
-  changed(): void;
-}
-
-/** A bar between two panels, for the pointer and for the arrow keys; a double click restores the size. */
-function createSplitter(label: string, options: SplitterOptions): HTMLElement {
-  const splitter = el("div", {
-    className: "splitter",
-    tabIndex: 0,
-    attributes: { role: "separator", "aria-orientation": "vertical", "aria-label": label },
+/** Resolves when the browser has a moment, so that the editor's code never delays the boot. */
+function quiet(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof requestIdleCallback === "function") requestIdleCallback(() => resolve(), { timeout: 1500 });
+    else setTimeout(resolve, 200);
   });
-  const set = (value: number): void => {
-    options.set(value);
-    options.changed();
-    splitter.setAttribute("aria-valuenow", String(Math.round(options.value())));
-  };
-  splitter.addEventListener("pointerdown", (event) => {
-    splitter.setPointerCapture(event.pointerId);
-    event.preventDefault();
-  });
-  splitter.addEventListener("pointermove", (event) => {
-    if (splitter.hasPointerCapture(event.pointerId)) set(options.fromPointer(event.clientX));
-  });
-  splitter.addEventListener("dblclick", () => set(options.initial));
-  splitter.addEventListener("keydown", (event) => {
-    if (event.key === "ArrowLeft") set(options.value() - options.step);
-    else if (event.key === "ArrowRight") set(options.value() === 0 ? options.initial : options.value() + options.step);
-    else if (event.key === "Enter") set(options.initial);
-    else return;
-    event.preventDefault();
-  });
-  return splitter;
-}
-
-function readSizes(): { tree: number; machine: number } {
-  const sizes = { tree: 240, machine: 46 };
-  try {
-    const stored = JSON.parse(localStorage.getItem(SIZES) ?? "{}") as Partial<typeof sizes>;
-    if (typeof stored.tree === "number") sizes.tree = stored.tree;
-    if (typeof stored.machine === "number") sizes.machine = stored.machine;
-  } catch {
-    // Storage that is refused costs only the remembered sizes.
-  }
-  return sizes;
-}
-
-function store(apply: () => void, sizes: { tree: number; machine: number }): void {
-  apply();
-  try {
-    localStorage.setItem(SIZES, JSON.stringify(sizes));
-  } catch {
-    // As above.
-  }
 }

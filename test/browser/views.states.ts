@@ -1,0 +1,236 @@
+/** Made-up states for the views' harness. */
+import type { AppState, FileRow, MachineState, OpenFile, TimelineBar } from "../../web/state.ts";
+
+const RCS = `#!/bin/sh
+# Started once by /sbin/init (see /etc/inittab), before any shell.
+
+echo "smart-os: init scripts: /etc/init.d/rcS"
+
+read -r name </etc/hostname && echo "$name" >/proc/sys/kernel/hostname
+
+# File systems and swap that /etc/fstab lists.
+mount -a
+while read -r device directory type options; do
+  [ "$type" = swap ] && swapon "$device"
+done </etc/fstab
+
+# The network in the background, so that the prompt never waits for it.
+/etc/init.d/network &
+
+if [ -x /etc/init.d/rc.local ]; then
+  /etc/init.d/rc.local
+elif [ -f /etc/init.d/rc.local ]; then
+  echo "smart-os: /etc/init.d/rc.local is not executable and was not run"
+fi
+
+while IFS= read -r line; do echo "$line"; done </etc/banner
+read -r release </proc/sys/kernel/osrelease
+echo " Linux $release"
+`;
+const EDITED = RCS.replace("mount -a\n", "mount -a\nmount -t tmpfs -o size=16m tmpfs /srv\n").replace(
+  'echo " Linux',
+  'echo " Hello from Linux',
+);
+
+const row = (path: string, change: Partial<FileRow> = {}): FileRow => ({
+  path,
+  kind: "file",
+  origin: "default",
+  mode: 0o644,
+  size: 420,
+  ...change,
+});
+const folder = (path: string, change: Partial<FileRow> = {}): FileRow =>
+  row(path, { kind: "directory", mode: 0o755, size: 0, ...change });
+
+/** A name that would be an element, were it ever parsed. */
+export const MARKUP_PATH = "/root/<img src=x onerror=alert(1)>.txt";
+
+export const FILES: FileRow[] = [
+  row("/init", { mode: 0o755, size: 2104 }),
+  folder("/etc"),
+  row("/etc/banner", { size: 312 }),
+  row("/etc/fstab", { origin: "changed" }),
+  row("/etc/hostname"),
+  folder("/etc/init.d"),
+  row("/etc/init.d/hello", { origin: "added", size: 64 }),
+  row("/etc/init.d/network", { mode: 0o755 }),
+  row("/etc/init.d/rc.local", { mode: 0o755, origin: "deleted" }),
+  row("/etc/init.d/rcS", { mode: 0o755, origin: "changed", size: EDITED.length }),
+  row("/etc/inittab"),
+  row("/etc/os-release"),
+  row("/etc/passwd"),
+  row("/etc/profile"),
+  row("/etc/shadow", { mode: 0o600 }),
+  row("/etc/mtab", { kind: "symlink", mode: 0o777, size: 0, target: "/proc/mounts" }),
+  folder("/dev", { origin: "added" }),
+  row("/dev/sda1", { kind: "device", origin: "added", mode: 0o660, size: 0 }),
+  folder("/root", { origin: "added" }),
+  row("/root/logo.png", { origin: "added", size: 48_213 }),
+  row(MARKUP_PATH, { origin: "added", size: 3 }),
+  folder("/usr"),
+  folder("/usr/sbin"),
+  row("/usr/sbin/autologin", { mode: 0o4755 }),
+];
+
+const TEXTS = new Map<string, string | null>([
+  ["/etc/init.d/rcS", EDITED],
+  ["/etc/init.d/hello", "#!/bin/sh\necho hello from a script of my own\n"],
+  ["/root/logo.png", null],
+  ["/etc/mtab", null],
+  ["/dev/sda1", null],
+]);
+
+export function setText(path: string, text: string): void {
+  TEXTS.set(path, text);
+}
+
+export function openFile(path: string): OpenFile {
+  const found = FILES.find((candidate) => candidate.path === path);
+  const plain = `# ${path}\n`;
+  const text = TEXTS.get(path);
+  return {
+    path,
+    text: text === undefined ? plain : text,
+    defaultText: path === "/etc/init.d/rcS" ? RCS : found?.origin === "added" ? null : plain,
+    size: found?.size ?? 0,
+    mode: found?.mode ?? 0o644,
+    revision: 1,
+  };
+}
+
+const BARS: readonly (TimelineBar & { endMs: number })[] = [
+  { phase: "build", startMs: 0, endMs: 41, messages: [] },
+  { phase: "bios", startMs: 41, endMs: 263, messages: ["SeaBIOS (version 1.16.2)", "Booting from ROM..."] },
+  {
+    phase: "kernel",
+    startMs: 263,
+    endMs: 1690,
+    messages: Array.from(
+      { length: 640 },
+      (_, index) => `[    ${(0.1 + index / 500).toFixed(6)}] pci 0000:00:0${index % 8}.0: [1234:11${index}] type 00`,
+    ),
+  },
+  { phase: "initramfs", startMs: 1690, endMs: 2090, messages: ["smart-os: initramfs", "smart-os: staying in memory"] },
+  { phase: "init-scripts", startMs: 2090, endMs: 2566, messages: ["smart-os: init scripts: /etc/init.d/rcS"] },
+  { phase: "shell", startMs: 2566, endMs: 2566, messages: [] },
+];
+
+/** The first phases of a boot; the last of them still runs when `live`. */
+function bars(count: number, live = false): TimelineBar[] {
+  return BARS.slice(0, count).map(({ endMs, ...bar }, index) =>
+    live && index === count - 1 ? bar : { ...bar, endMs },
+  );
+}
+
+const machine = (change: Partial<MachineState>): MachineState => ({
+  status: "running",
+  mode: "cold",
+  phase: "shell",
+  poweredAt: performance.now() - 754_000,
+  promptMs: 2566,
+  memoryMb: 128,
+  build: null,
+  problem: null,
+  ...change,
+});
+
+const PANIC = `[    1.702133] Run /init as init process
+/init: line 3: exit: 1
+[    1.731007] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100
+[    1.731630] CPU: 0 PID: 1 Comm: init Not tainted 6.12.48 #1
+[    1.732418] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100 ]---`;
+
+export const BASE: AppState = {
+  language: "en",
+  theme: "system",
+  embed: false,
+  projects: [
+    { id: "1", name: "smart-os", updatedAt: 0 },
+    { id: "2", name: "course 3: init scripts", updatedAt: 0 },
+    { id: "3", name: "<b>bold</b>", updatedAt: 0 },
+  ],
+  project: { id: "1", name: "smart-os", commandLine: "console=tty0 console=ttyS0 tsc=reliable", memoryMb: 128 },
+  writable: true,
+  files: FILES,
+  openFile: openFile("/etc/init.d/rcS"),
+  pendingEdits: true,
+  storage: { state: "saved" },
+  machine: machine({}),
+  timeline: bars(6),
+  notices: [],
+};
+
+/** What each scenario changes of it. */
+export const SCENARIOS: Record<string, () => Partial<AppState>> = {
+  running: () => ({}),
+  applied: () => ({ pendingEdits: false, storage: { state: "saving" } }),
+  off: () => ({
+    pendingEdits: false,
+    machine: machine({ status: "off", phase: null, poweredAt: null, promptMs: null }),
+    timeline: [],
+    openFile: null,
+  }),
+  building: () => ({
+    machine: machine({
+      status: "building",
+      phase: "build",
+      poweredAt: null,
+      promptMs: null,
+      build: { step: "pack", done: 182, total: 403 },
+    }),
+    timeline: bars(1, true),
+  }),
+  booting: () => ({
+    pendingEdits: false,
+    machine: machine({ status: "booting", phase: "kernel", poweredAt: performance.now() - 900, promptMs: null }),
+    timeline: bars(3, true),
+  }),
+  paused: () => ({ machine: machine({ status: "paused" }) }),
+  failed: () => ({
+    machine: machine({
+      status: "failed",
+      phase: "initramfs",
+      promptMs: null,
+      problem: {
+        phase: "initramfs",
+        kind: "init-failed",
+        text: "The first program ended or could not be started. The kernel says: Attempted to kill init! exitcode=0x00000100",
+        lines: PANIC.split("\n"),
+        path: "/init",
+        canGoBack: true,
+      },
+    }),
+    timeline: bars(4),
+  }),
+  memory: () => ({
+    storage: {
+      state: "memory-only",
+      reason:
+        "The browser refuses storage here (a private window?). Your work stays until this tab closes; download it to keep it.",
+    },
+    notices: [
+      { id: 1, kind: "info", text: "“/etc/init.d/rc.local” was deleted.", action: { label: "Undo", run: () => {} } },
+      { id: 2, kind: "error", text: "Cannot upload kernel.iso: > 256 MB" },
+    ],
+  }),
+  full: () => ({
+    storage: {
+      state: "failed",
+      reason: "The browser's storage is full. Delete projects or download this one, then try again.",
+    },
+  }),
+  "read-only": () => ({ writable: false, pendingEdits: false }),
+  many: () => ({
+    files: [
+      ...FILES,
+      folder("/data"),
+      ...Array.from({ length: 6000 }, (_, index) =>
+        row(`/data/file-${String(index).padStart(4, "0")}`, { origin: "added" }),
+      ),
+    ],
+  }),
+  binary: () => ({ openFile: openFile("/root/logo.png") }),
+  script: () => ({ openFile: openFile("/etc/init.d/hello") }),
+  embed: () => ({ embed: true }),
+};

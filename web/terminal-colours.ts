@@ -1,0 +1,61 @@
+import type { ITheme } from "@xterm/xterm";
+
+/**
+ * The terminal's colours. Each of the sixteen is readable on its ground, except the one that programs use as ground
+ * itself (black in the dark, white in the light). test/browser/views.test.ts measures it.
+ */
+export const DARK: ITheme = {
+  background: "#0c1013",
+  foreground: "#dce4e8",
+  cursor: "#ffb84d",
+  cursorAccent: "#0c1013",
+  selectionBackground: "#33505f",
+  selectionInactiveBackground: "#26363f",
+  scrollbarSliderBackground: "#5a6b7566",
+  scrollbarSliderHoverBackground: "#5a6b7599",
+  scrollbarSliderActiveBackground: "#7f8f99aa",
+  black: "#1f282e",
+  red: "#ff8378",
+  green: "#86d684",
+  yellow: "#e9c46a",
+  blue: "#78b4ff",
+  magenta: "#d6a2f0",
+  cyan: "#5fd0c9",
+  white: "#c9d3d8",
+  brightBlack: "#82919b",
+  brightRed: "#ffa59c",
+  brightGreen: "#a8e8a4",
+  brightYellow: "#f7dc95",
+  brightBlue: "#a3ccff",
+  brightMagenta: "#e6c2f8",
+  brightCyan: "#8be5df",
+  brightWhite: "#f6f9fa",
+};
+
+export const LIGHT: ITheme = {
+  background: "#ffffff",
+  foreground: "#1b262d",
+  cursor: "#a85d00",
+  cursorAccent: "#ffffff",
+  selectionBackground: "#c5dbe8",
+  selectionInactiveBackground: "#dde6eb",
+  scrollbarSliderBackground: "#6b7a8444",
+  scrollbarSliderHoverBackground: "#6b7a8477",
+  scrollbarSliderActiveBackground: "#6b7a8499",
+  black: "#1b262d",
+  red: "#b3261e",
+  green: "#2a6e2c",
+  yellow: "#7a5600",
+  blue: "#1a5cb8",
+  magenta: "#86359f",
+  cyan: "#0b6a6c",
+  white: "#5a6871",
+  brightBlack: "#5f6d76",
+  brightRed: "#c4352b",
+  brightGreen: "#337a33",
+  brightYellow: "#855f00",
+  brightBlue: "#2868c7",
+  brightMagenta: "#9443ad",
+  brightCyan: "#12736f",
+  brightWhite: "#37454e",
+};

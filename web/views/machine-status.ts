@@ -1,0 +1,75 @@
+import { el } from "../dom.ts";
+import type { Actions, AppState, MachineState } from "../state.ts";
+import { formatClock, type Text } from "../text.ts";
+import { icon } from "./icon.ts";
+import { createSettings } from "./settings.ts";
+import type { View } from "./view.ts";
+
+/** What the machine is doing, how it was booted, for how long it has been up, and with how much memory. */
+export function createMachineStatus(text: Text, actions: Actions): View {
+  let machine: MachineState | null = null;
+  const words = el("span");
+  const pill = el(
+    "span",
+    { className: "pill", dataset: { testid: "state-pill" } },
+    el("i", { className: "dot" }),
+    words,
+  );
+  // Only changes of the state are read aloud; percentages and phases would never end.
+  const spoken = el("span", { className: "sr-only", attributes: { role: "status" } });
+  const mode = el("span", { className: "fact", dataset: { testid: "boot-mode" } });
+  const uptime = el("span", { className: "fact clock", title: text.uptime, dataset: { testid: "uptime" } });
+  const memory = el("span");
+  const button = el(
+    "button",
+    {
+      type: "button",
+      className: "button quiet memory",
+      dataset: { testid: "settings" },
+      attributes: { "aria-haspopup": "dialog" },
+    },
+    icon("memory"),
+    memory,
+    icon("down"),
+  );
+  const settings = createSettings(text, actions, button);
+  const element = el("div", { className: "status" }, pill, spoken, mode, uptime, button, settings.element);
+
+  const tick = (): void => {
+    if (!machine || machine.status === "paused") return;
+    uptime.textContent = machine.poweredAt === null ? "" : formatClock(performance.now() - machine.poweredAt);
+    uptime.hidden = machine.poweredAt === null;
+  };
+  const timer = setInterval(tick, 1000);
+
+  return {
+    element,
+    update(state) {
+      machine = state.machine;
+      pill.dataset.status = machine.status;
+      words.textContent = describeStatus(text, machine);
+      if (spoken.textContent !== text.status[machine.status]) spoken.textContent = text.status[machine.status];
+      mode.textContent = machine.status === "off" ? "" : text.mode[machine.mode];
+      mode.hidden = machine.status === "off";
+      const { project } = state;
+      memory.textContent = `${project.memoryMb} MB`;
+      const differs = machine.poweredAt !== null && machine.memoryMb !== 0 && machine.memoryMb !== project.memoryMb;
+      button.dataset.pending = String(differs);
+      button.title = differs ? text.memoryNext(machine.memoryMb, project.memoryMb) : text.settings;
+      settings.update(state);
+      tick();
+    },
+    dispose: () => clearInterval(timer),
+  };
+}
+
+function describeStatus(text: Text, machine: AppState["machine"]): string {
+  const status = text.status[machine.status];
+  const { build, phase } = machine;
+  if (machine.status === "building") {
+    const percent = build && build.total > 0 ? Math.round((100 * build.done) / build.total) : 0;
+    return percent > 0 ? `${status} ${percent} %` : status;
+  }
+  if ((machine.status === "booting" || machine.status === "failed") && phase) return `${status}: ${text.phases[phase]}`;
+  return status;
+}
