@@ -74,6 +74,7 @@ if (process.argv[1] === import.meta.filename)
     checkNode();
     ensureDependencies();
     await ensureSystem();
-    await ensureBuild();
-    console.log("The site is in dist/");
+    const quiet = process.argv.includes("--quiet");
+    await ensureBuild({ quiet });
+    if (!quiet) console.log("The site is in dist/");
   });

@@ -1,8 +1,7 @@
 // @ts-check
 /** `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port. */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { ensureBuild } from "./build.mjs";
 import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.mjs";
 import { ensureSystem } from "./system.mjs";
 
@@ -22,7 +21,9 @@ await main(async () => {
     server.printUrls();
     return;
   }
-  await ensureBuild();
+  // In a process of its own: the bundler's memory is gone when it is done.
+  if (spawnSync(process.execPath, [join(ROOT, "tools/build.mjs"), "--quiet"], { stdio: "inherit" }).status !== 0)
+    throw new SetupError("Cannot build the page: see above");
   const server = spawn(process.execPath, ["--import", "tsx", "relay/main.ts"], { cwd: ROOT, stdio: "inherit" });
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => server.kill(signal));
   server.on("exit", (status) => process.exit(status ?? 0));

@@ -61,9 +61,10 @@ describe("a running page", () => {
   it("types on the screen's own keyboard", async () => {
     await testid(page, "tab-screen").click();
     await page.locator(".screen").click();
-    await page.keyboard.type("echo screen >/tmp/typed\n", { delay: 30 });
-    await expect.poll(() => run(page, "cat /tmp/typed 2>/dev/null || true"), { timeout: 15_000 }).toBe("screen");
+    await page.keyboard.type("touch /tmp/typed\n", { delay: 30 });
+    await expect.poll(() => run(page, "ls /tmp/typed 2>/dev/null || true"), { timeout: 15_000 }).toBe("/tmp/typed");
     expect(await page.locator(".screen").innerText()).toContain("root@smart-os");
+    await testid(page, "tab-terminal").click();
   });
 
   it("tells the guest the terminal's size", async () => {
