@@ -15,6 +15,7 @@ const JUDGES = {
   e2fsck: "e2fsprogs",
   file: "file",
   "qemu-system-i386": "qemu-system-x86",
+  unzip: "unzip",
 };
 
 function run(/** @type {string} */ what, /** @type {string} */ command, /** @type {string[]} */ ...words) {
