@@ -82,10 +82,12 @@ export function createTerminal(): Terminal {
 
   let listener: (bytes: Uint8Array) => void = () => {};
   let filter: (event: KeyboardEvent) => boolean = () => true;
+  let found: (index: number, count: number) => void = () => {};
   let released: (() => void) | null = null;
   let isDark = true;
 
   xterm.onData((text) => listener(encoder.encode(released ? withControl(text) : text)));
+  search.onDidChangeResults(({ resultIndex, resultCount }) => found(resultIndex + 1, resultCount));
   // Mouse reports of old programs: each character is one byte.
   xterm.onBinary((text) => listener(Uint8Array.from(text, (character) => character.charCodeAt(0))));
   const withControl = (text: string): string => {
@@ -162,8 +164,9 @@ export function createTerminal(): Terminal {
       if (direction === "next") search.findNext(text, options);
       else search.findPrevious(text, options);
     },
-    onFound: (next) =>
-      void search.onDidChangeResults(({ resultIndex, resultCount }) => next(resultIndex + 1, resultCount)),
+    onFound(next) {
+      found = next;
+    },
     resizeFont(step) {
       xterm.options.fontSize = Math.min(28, Math.max(8, (xterm.options.fontSize ?? FONT_SIZE) + step));
       resize();

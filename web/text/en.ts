@@ -104,7 +104,6 @@ export const en = {
   skipToFiles: "Skip to the files",
   more: "More",
   close: "Close",
-  search: "Search",
   next: "Next",
   previous: "Previous",
   create: "Create",
@@ -160,7 +159,6 @@ export const en = {
   earlierLines: (count: number) => `${count} earlier lines are in the terminal.`,
   copyLines: "Copy these lines",
   copied: "Copied",
-  running: "running",
   phaseHelp: {
     build:
       "The page packs your files into an initramfs: the archive that the kernel unpacks as its first root file system.",
@@ -190,7 +188,6 @@ export const en = {
   marks: { changed: "M", added: "A", deleted: "D" },
   hasChanges: "contains changes",
   kinds: { file: "File", directory: "Directory", symlink: "Symbolic link", device: "Device" },
-  executable: "executable",
   pathRelative: "The path must begin with “/”.",
   pathTaken: (path: string) => `${path} exists already.`,
   nameEmpty: "Please give a name.",
@@ -205,7 +202,7 @@ export const en = {
   // The editor
   chooseFile: "Choose a file",
   chooseFileHint:
-    "Everything the system boots with is on the left. /init is the first program, /etc/init.d/rcS the first script.",
+    "Everything the system boots with is among the files: /init is the first program, /etc/init.d/rcS the first script.",
   loadingEditor: "Loading the editor …",
   binary: "This file is not text.",
   symlinkTo: (target: string) => `Symbolic link to ${target}`,

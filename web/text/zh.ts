@@ -99,7 +99,6 @@ export const zh: Text = {
   skipToFiles: "跳到文件",
   more: "更多",
   close: "关闭",
-  search: "搜索",
   next: "下一个",
   previous: "上一个",
   create: "创建",
@@ -149,7 +148,6 @@ export const zh: Text = {
   earlierLines: (count) => `更早的 ${count} 行可在终端中查看。`,
   copyLines: "复制这些内容",
   copied: "已复制",
-  running: "进行中",
   phaseHelp: {
     build: "页面把您的文件打包成 initramfs：内核会把这个归档解开，作为最初的根文件系统。",
     bios: "固件检测内存、磁盘和屏幕，然后寻找可启动的内容。",
@@ -176,7 +174,6 @@ export const zh: Text = {
   marks: { changed: "改", added: "新", deleted: "删" },
   hasChanges: "其中有改动",
   kinds: { file: "文件", directory: "目录", symlink: "符号链接", device: "设备" },
-  executable: "可执行",
   pathRelative: "路径必须以“/”开头。",
   pathTaken: (path) => `${path} 已存在。`,
   nameEmpty: "请输入名称。",
@@ -189,7 +186,7 @@ export const zh: Text = {
   sticky: "sticky：目录中只有所有者可以删除",
 
   chooseFile: "请选择一个文件",
-  chooseFileHint: "系统启动所用的一切都在左侧。/init 是第一个程序，/etc/init.d/rcS 是第一个脚本。",
+  chooseFileHint: "系统启动所用的一切都在文件列表中：/init 是第一个程序，/etc/init.d/rcS 是第一个脚本。",
   loadingEditor: "正在载入编辑器 …",
   binary: "此文件不是文本。",
   symlinkTo: (target) => `符号链接，指向 ${target}`,

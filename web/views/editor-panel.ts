@@ -181,6 +181,11 @@ export function createEditorPanel(text: Text, actions: Actions, loadEditor: () =
     );
   };
 
+  // Everything is saved as it is typed: the habit must not bring the browser's dialog.
+  element.addEventListener("keydown", (event) => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s") event.preventDefault();
+  });
+
   void loadEditor().then((loaded) => {
     editor = loaded;
     body.append(loaded.element);

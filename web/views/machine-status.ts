@@ -9,11 +9,12 @@ import type { View } from "./view.ts";
 export function createMachineStatus(text: Text, actions: Actions): View {
   let machine: MachineState | null = null;
   const words = el("span");
+  const detail = el("span", { className: "pill-detail" });
   const pill = el(
     "span",
     { className: "pill", dataset: { testid: "state-pill" } },
     el("i", { className: "dot" }),
-    words,
+    el("span", {}, words, detail),
   );
   // Only changes of the state are read aloud; percentages and phases would never end.
   const spoken = el("span", { className: "sr-only", attributes: { role: "status" } });
@@ -47,7 +48,8 @@ export function createMachineStatus(text: Text, actions: Actions): View {
     update(state) {
       machine = state.machine;
       pill.dataset.status = machine.status;
-      words.textContent = describeStatus(text, machine);
+      words.textContent = text.status[machine.status];
+      detail.textContent = describeDetail(text, machine);
       if (spoken.textContent !== text.status[machine.status]) spoken.textContent = text.status[machine.status];
       mode.textContent = machine.status === "off" ? "" : text.mode[machine.mode];
       mode.hidden = machine.status === "off";
@@ -63,13 +65,9 @@ export function createMachineStatus(text: Text, actions: Actions): View {
   };
 }
 
-function describeStatus(text: Text, machine: AppState["machine"]): string {
-  const status = text.status[machine.status];
-  const { build, phase } = machine;
-  if (machine.status === "building") {
-    const percent = build && build.total > 0 ? Math.round((100 * build.done) / build.total) : 0;
-    return percent > 0 ? `${status} ${percent} %` : status;
-  }
-  if ((machine.status === "booting" || machine.status === "failed") && phase) return `${status}: ${text.phases[phase]}`;
-  return status;
+/** How far a build is, or which phase a boot is in. */
+function describeDetail(text: Text, { status, build, phase }: AppState["machine"]): string {
+  if (status === "building")
+    return build && build.total > 0 ? ` ${Math.round((100 * build.done) / build.total)} %` : "";
+  return (status === "booting" || status === "failed") && phase ? `: ${text.phases[phase]}` : "";
 }

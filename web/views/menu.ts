@@ -77,7 +77,7 @@ export function openMenu(anchor: Anchor, label: string, items: readonly MenuItem
     anchor.setAttribute("aria-expanded", "true");
   }
   closeOpen = close;
-  menu.querySelector<HTMLElement>("button:enabled")?.focus({ focusVisible: true } as FocusOptions);
+  menu.querySelector<HTMLElement>("button:enabled")?.focus();
 }
 
 function createItem(item: MenuItem, leave: () => void): HTMLElement {

@@ -145,7 +145,7 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
 
   return {
     element,
-    tabs: el("nav", { className: "tabbar", attributes: { role: "tablist" } }, ...tabs.map(({ button }) => button)),
+    tabs: el("div", { className: "tabbar", attributes: { role: "tablist" } }, ...tabs.map(({ button }) => button)),
     show(name) {
       choose(name);
       if (!folded[name]) return;

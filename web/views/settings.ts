@@ -40,7 +40,8 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
   commandLine.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    take();
+    // Which tells of the change, as when the focus goes elsewhere.
+    commandLine.blur();
     element.hidePopover();
   });
 

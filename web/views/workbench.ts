@@ -52,10 +52,12 @@ export function mountWorkbench(root: HTMLElement, store: Store, actions: Actions
     if (state.language !== language) {
       language = state.language;
       document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+      const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.testid : undefined;
       page?.dispose();
       page = createWorkbench(textOf(language), actions, { terminal, screen, loadEditor });
       root.replaceChildren(page.element);
       page.showMachineTab(tab);
+      if (focused) root.querySelector<HTMLElement>(`[data-testid="${focused}"]`)?.focus();
     }
     page?.update(state);
   });
