@@ -203,6 +203,7 @@ export const en = {
   chooseFile: "Choose a file",
   chooseFileHint:
     "Everything the system boots with is among the files: /init is the first program, /etc/init.d/rcS the first script.",
+  editorFailed: "The editor could not be loaded. What you see cannot be changed; reload the page when you are online.",
   loadingEditor: "Loading the editor …",
   binary: "This file is not text.",
   symlinkTo: (target: string) => `Symbolic link to ${target}`,

@@ -187,6 +187,7 @@ export const zh: Text = {
 
   chooseFile: "请选择一个文件",
   chooseFileHint: "系统启动所用的一切都在文件列表中：/init 是第一个程序，/etc/init.d/rcS 是第一个脚本。",
+  editorFailed: "无法载入编辑器，当前内容只能查看；联网后请刷新页面。",
   loadingEditor: "正在载入编辑器 …",
   binary: "此文件不是文本。",
   symlinkTo: (target) => `符号链接，指向 ${target}`,

@@ -186,11 +186,15 @@ export function createEditorPanel(text: Text, actions: Actions, loadEditor: () =
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "s") event.preventDefault();
   });
 
-  void loadEditor().then((loaded) => {
+  const onLoaded = (loaded: Editor): void => {
     editor = loaded;
     body.append(loaded.element);
     draw();
-  });
+  };
+  const onMissing = (): void => {
+    element.insertBefore(el("p", { className: "strip fault", attributes: { role: "alert" } }, text.editorFailed), body);
+  };
+  loadEditor().then(onLoaded, onMissing);
 
   return {
     element,

@@ -153,6 +153,7 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
       writePreference(`folded-${name}`, false);
       layOut();
     },
-    isFolded: (name) => folded[name],
+    // Narrow pages have no strips: there a folded panel is as good as any.
+    isFolded: (name) => folded[name] && slots[name].querySelector<HTMLElement>(".rail")?.offsetParent !== null,
   };
 }

@@ -9,19 +9,11 @@ export function acceptDrops(
   mark: (directory: string | null) => void,
   drop: (directory: string, files: readonly File[]) => void,
 ): void {
-  let depth = 0;
   const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
-  const leave = (): void => {
-    depth = 0;
-    mark(null);
-  };
-  // Each row entered and left tells so; only the last leaving is one.
-  element.addEventListener("dragenter", (event) => {
-    if (hasFiles(event)) depth += 1;
-  });
-  element.addEventListener("dragleave", () => {
-    depth -= 1;
-    if (depth <= 0) leave();
+  // Each row that is left tells so, too: only where the pointer went counts. A browser that does not say is put right by
+  // the next dragover.
+  element.addEventListener("dragleave", (event) => {
+    if (!element.contains(event.relatedTarget as Node | null)) mark(null);
   });
   element.addEventListener("dragover", (event) => {
     if (!hasFiles(event)) return;
@@ -32,7 +24,7 @@ export function acceptDrops(
   element.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
-    leave();
+    mark(null);
     drop(folderUnder(event), [...(event.dataTransfer?.files ?? [])]);
   });
 }

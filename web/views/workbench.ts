@@ -158,6 +158,9 @@ export function createWorkbench(
     notices.element,
   );
 
+  // A file dropped beside the tree would otherwise take the page's place in the tab.
+  for (const type of ["dragover", "drop"]) element.addEventListener(type, (event) => event.preventDefault());
+
   let openPath: string | undefined;
   let lastStatus = "";
   return {
