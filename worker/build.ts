@@ -2,7 +2,7 @@ import type { BuildProgress, BuildRequest, BuildResult } from "./api.ts";
 import { compressGzip } from "./compress.ts";
 import { FormatError } from "./format/file-tree.ts";
 import { hashSha256 } from "./hash.ts";
-import { buildInitramfs } from "./initramfs.ts";
+import { buildInitramfs, MemoryError } from "./initramfs.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
 import { UnavailableError } from "./sources.ts";
 
@@ -41,10 +41,14 @@ export async function build(
     return { ok: true, bytes, sha256, entries: tree.size, buildMs: performance.now() - startedAt };
   } catch (error) {
     if (signal.aborted) return { ok: false, reason: "cancelled", problem: "Cannot finish the build: it was cancelled" };
-    if (error instanceof FormatError) {
-      const reason = error.path === undefined ? "too-large" : "invalid";
-      return { ok: false, reason, problem: error.message, ...(error.path === undefined ? {} : { path: error.path }) };
-    }
+    if (error instanceof MemoryError) return { ok: false, reason: "too-large", problem: error.message };
+    if (error instanceof FormatError)
+      return {
+        ok: false,
+        reason: "invalid",
+        problem: error.message,
+        ...(error.path === undefined ? {} : { path: error.path }),
+      };
     if (error instanceof UnavailableError) return { ok: false, reason: "unavailable", problem: error.message };
     // Allocation is what fails here for reasons that are not ours.
     if (error instanceof RangeError)

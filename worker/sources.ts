@@ -23,7 +23,7 @@ export function createSources(base: string): {
   return {
     async load(signal, onProgress) {
       if (kept) return kept;
-      const { artefacts } = (await (await request(base, "manifest.json", signal)).json()) as Manifest;
+      const { artefacts } = await loadManifest(base, signal);
       const wanted = NAMES.map((name) => {
         const artefact = artefacts.find((candidate) => candidate.name === name);
         if (!artefact) throw new UnavailableError(`Cannot load ${name}: system/manifest.json does not list it`);
@@ -44,6 +44,15 @@ export function createSources(base: string): {
       return kept;
     },
   };
+}
+
+async function loadManifest(base: string, signal: AbortSignal): Promise<Manifest> {
+  const response = await request(base, "manifest.json", signal);
+  // A server that answers an unknown path with a page sends HTML here.
+  const manifest = (await response.json().catch(() => null)) as Manifest | null;
+  signal.throwIfAborted();
+  if (Array.isArray(manifest?.artefacts)) return manifest;
+  throw new UnavailableError("Cannot load manifest.json: what the server sends is not the system's manifest");
 }
 
 async function download(

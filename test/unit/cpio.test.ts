@@ -87,6 +87,50 @@ describe("cpio", () => {
     );
   });
 
+  it("puts a linked file's content at the last of its names, and nowhere else", () => {
+    const tree = new FileTree();
+    tree.add({ path: "/b", kind: "file", content: text("content"), mode: 0o644, ...owner });
+    for (const path of ["/a", "/c"]) tree.add({ path, kind: "hardlink", target: "/b", mode: 0o644, ...owner });
+    const words = Buffer.from(encodeCpio(tree)).toString("latin1");
+    expect(words.split("content")).toHaveLength(2);
+    expect(words.indexOf("content")).toBeGreaterThan(words.indexOf("\0c\0"));
+    expect([...words.matchAll(/070701/g)].map(({ index }) => words.slice(index + 38, index + 62))).toEqual([
+      "000000030000000000000000",
+      "000000030000000000000000",
+      "000000030000000000000007",
+      "000000010000000000000000",
+    ]);
+  });
+
+  it("keeps a byte order mark in a name and in a symlink's target", () => {
+    const tree = new FileTree();
+    tree.add({ path: "/\ufeffname", kind: "symlink", target: "\ufefftarget", mode: 0o777, ...owner });
+    expect(decodeCpio(encodeCpio(tree)).get("/\ufeffname")).toMatchObject({ target: "\ufefftarget" });
+  });
+
+  it("refuses a name and a target that are not UTF-8, and says where", () => {
+    for (const words of ["bin/sh\0", "/bin/busybox"]) {
+      const archive = encodeCpio(sample());
+      archive[Buffer.from(archive).indexOf(words) + 1] = 0xff;
+      expect(() => decodeCpio(archive)).toThrow(/at byte \d+, .* is not UTF-8/);
+    }
+  });
+
+  it("writes 20,000 files, and 20,000 names of one file, in well under a second each", () => {
+    const files = new FileTree();
+    const links = new FileTree();
+    links.add({ path: "/one", kind: "file", content: text("x"), mode: 0o644, ...owner });
+    for (let index = 0; index < 20_000; index += 1) {
+      files.add({ path: `/d/${index}`, kind: "file", content: text("x"), mode: 0o644, ...owner });
+      links.add({ path: `/d/${index}`, kind: "hardlink", target: "/one", mode: 0o644, ...owner });
+    }
+    for (const tree of [files, links]) {
+      const startedAt = performance.now();
+      encodeCpio(tree);
+      expect(performance.now() - startedAt).toBeLessThan(1000);
+    }
+  });
+
   it("refuses a name that leads out of the tree", () => {
     const archive = encodeCpio(sample());
     const at = Buffer.from(archive).indexOf("init\0");

@@ -26,6 +26,9 @@ describe("FileTree", () => {
     expect(() => tree.add(file("/etc"))).toThrow("Cannot add /etc: there is a file of that name already");
     expect(() => tree.add(file("/etc/passwd"))).toThrow("Cannot add /etc/passwd: /etc is a file, not a directory");
     expect(() => tree.replace(file("/etc/passwd"))).toThrow(FormatError);
+    expect(() => tree.add(file("/etc/a/b/c"))).toThrow("Cannot add /etc/a/b/c: /etc is a file, not a directory");
+    // A refusal leaves nothing behind.
+    expect(paths(tree)).toEqual(["/", "/etc"]);
   });
 
   it("lets a directory take new attributes without losing what is in it", () => {
@@ -53,6 +56,13 @@ describe("FileTree", () => {
     expect(() => tree.remove("/")).toThrow(FormatError);
   });
 
+  it("sorts as the bytes of the names do, whatever the characters", () => {
+    const names = ["a", "a-", "b", "é", "\ufb01", "\uffee", "\u{1f600}", "\u{1f600}a"];
+    const tree = new FileTree();
+    for (const name of names.toReversed()) tree.add(file(`/${name}`));
+    expect(paths(tree)).toEqual(["/", ...names.map((name) => `/${name}`)]);
+  });
+
   it("refuses a hard link to something that is no file of the tree", () => {
     const tree = new FileTree();
     tree.add({ path: "/b", kind: "hardlink", target: "/a", mode: 0o644, ...owner });
@@ -66,6 +76,7 @@ describe("FileTree", () => {
     ["/a/../b", '".."'],
     ["/a/./b", '"."'],
     ["/a\0b", "zero byte"],
+    ["/a\ud800b", "half a character"],
     [`/${"a".repeat(256)}`, "longer than 255"],
     [`/${"é".repeat(128)}`, "longer than 255"],
     [`/${"a/".repeat(2047)}aa`, "longer than 4095"],

@@ -41,6 +41,7 @@ interface Plan {
 }
 
 const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const NOTHING = new Uint8Array(0);
 
 /**
@@ -68,7 +69,9 @@ function plan(tree: FileTree): Plan[] {
   for (const entry of entries) {
     if (entry.kind !== "file" && entry.kind !== "hardlink") continue;
     const target = entry.kind === "file" ? entry.path : entry.target;
-    names.set(target, [...(names.get(target) ?? []), entry.path]);
+    const known = names.get(target);
+    if (known) known.push(entry.path);
+    else names.set(target, [entry.path]);
   }
   const inodes = new Map<string, number>();
   let next = 1;
@@ -203,12 +206,7 @@ function readHeader(archive: Uint8Array, start: number): Header {
     for (const byte of content) sum = (sum + byte) >>> 0;
     if (sum !== field(12)) refuse("the content does not have the sum that the header gives");
   }
-  let name = "";
-  try {
-    name = new TextDecoder("utf-8", { fatal: true }).decode(archive.subarray(nameStart, nameStart + nameSize - 1));
-  } catch {
-    refuse("the name is not UTF-8");
-  }
+  const name = decodeText(archive.subarray(nameStart, nameStart + nameSize - 1)) ?? refuse("the name is not UTF-8");
   return {
     start,
     name,
@@ -234,7 +232,7 @@ function addEntry(tree: FileTree, linked: Map<string, string>, header: Header): 
     case TYPE_BITS.directory:
       return tree.replace({ ...attributes, kind: "directory" });
     case TYPE_BITS.symlink:
-      return tree.replace({ ...attributes, kind: "symlink", target: new TextDecoder().decode(header.content) });
+      return tree.replace({ ...attributes, kind: "symlink", target: decodeTarget(header, path) });
     case TYPE_BITS.character:
       return tree.replace({
         ...attributes,
@@ -254,6 +252,24 @@ function addEntry(tree: FileTree, linked: Map<string, string>, header: Header): 
         `Cannot read the cpio archive: at byte ${header.start}, ${quote(path)} is of no known kind`,
         path,
       );
+  }
+}
+
+function decodeTarget(header: Header, path: string): string {
+  const target = decodeText(header.content);
+  if (target !== null) return target;
+  throw new FormatError(
+    `Cannot read the cpio archive: at byte ${header.start}, the target of the symlink ${quote(path)} is not UTF-8`,
+    path,
+  );
+}
+
+/** Null when it is not UTF-8. A byte order mark is a character like any other here. */
+function decodeText(bytes: Uint8Array): string | null {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return null;
   }
 }
 

@@ -126,18 +126,21 @@ export class FileTree {
     return entries;
   }
 
+  /** Adds all missing parents or, when one of them cannot be, none: a refusal leaves the tree as it was. */
   #addParents(path: string): void {
+    const missing: string[] = [];
     for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
       const parent = path.slice(0, end);
       const present = this.#entries.get(parent);
-      if (present?.kind === "directory") return;
+      if (present?.kind === "directory") break;
       if (present)
         throw new FormatError(
           `Cannot add ${quote(path)}: ${quote(parent)} is a ${present.kind}, not a directory`,
           path,
         );
-      this.#entries.set(parent, { path: parent, kind: "directory", ...DIRECTORY });
+      missing.push(parent);
     }
+    for (const parent of missing) this.#entries.set(parent, { path: parent, kind: "directory", ...DIRECTORY });
   }
 }
 
@@ -151,9 +154,15 @@ export function comparePaths(a: string, b: string): number {
     // "/" sorts before every other character.
     if (left === 0x2f) return -1;
     if (right === 0x2f) return 1;
-    return left - right;
+    return rank(left) - rank(right);
   }
   return a.length - b.length;
+}
+
+/** UTF-16 units in the order of UTF-8 bytes: surrogates stand for the characters above all others. */
+function rank(unit: number): number {
+  if (unit < 0xd800) return unit;
+  return unit < 0xe000 ? unit + 0x2000 : unit - 0x800;
 }
 
 /** A path as a message shows it: control characters visible, never too long. */
@@ -175,6 +184,7 @@ export function checkPath(path: string): void {
   if (path === "/") return;
   if (!path.startsWith("/")) refuse("it does not begin with /");
   if (path.includes("\0")) refuse("it contains a zero byte");
+  if (!isWellFormed(path)) refuse("it contains half a character");
   if (encoder.encode(path).length > MAX_PATH_BYTES) refuse(`it is longer than ${MAX_PATH_BYTES} bytes`);
   for (const name of path.slice(1).split("/")) {
     if (name === "") refuse("it has an empty name in it");
@@ -183,6 +193,11 @@ export function checkPath(path: string): void {
     if (name.length * 3 > MAX_NAME_BYTES && encoder.encode(name).length > MAX_NAME_BYTES)
       refuse(`a name in it is longer than ${MAX_NAME_BYTES} bytes`);
   }
+}
+
+/** Every lone surrogate encodes to the same three bytes, so that two names would become one. */
+function isWellFormed(text: string): boolean {
+  return !/\p{Surrogate}/u.test(text);
 }
 
 function check(entry: TreeEntry): void {
@@ -207,6 +222,8 @@ function check(entry: TreeEntry): void {
         `Cannot add the symlink ${quote(path)}: its target is empty, too long or has a zero byte`,
         path,
       );
+    if (!isWellFormed(entry.target))
+      throw new FormatError(`Cannot add the symlink ${quote(path)}: its target contains half a character`, path);
   }
   if (entry.kind === "device") {
     within("major number", entry.major, MAX_MAJOR);
