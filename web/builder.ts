@@ -1,9 +1,9 @@
 /** The page's side of the builder worker, and on this side the only importer of comlink. */
-import { proxy, type Remote, releaseProxy, wrap } from "comlink";
+import { proxy, type Remote, wrap } from "comlink";
 import type { BuilderApi, BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
 
 export interface Builder {
-  /** Never rejects. A build that is under way is cancelled by the next one. */
+  /** Never rejects. A build that is under way is cancelled by the next one. A builder that was stopped starts anew. */
   build(
     request: BuildRequest,
     options?: { signal?: AbortSignal; onProgress?(progress: BuildProgress): void },
@@ -13,14 +13,21 @@ export interface Builder {
 
 /** A worker that has had nothing to do for this long gives its memory back. */
 const IDLE_MS = 60_000;
+/** A worker that neither answers nor reports progress for this long is taken for dead. */
+const SILENCE_MS = 60_000;
 /** A worker that ignores "cancel" for this long is ended. */
 const CANCEL_MS = 2_000;
+const CANCELLED = "Cannot finish the build: it was cancelled";
 
 interface Running {
   worker: Worker;
   api: Remote<BuilderApi>;
   /** Rejects when the worker dies; comlink itself would leave its callers waiting for ever. */
   death: Promise<never>;
+  /** Ends the worker and tells everybody who waits for it. */
+  end(reason: string): void;
+  /** Builds that wait for it. */
+  pending: number;
 }
 
 /** @param system absolute URL of the folder with the system's artefacts, ending in "/" */
@@ -28,35 +35,54 @@ export function createBuilder(system: URL): Builder {
   let running: Running | null = null;
   let idle: ReturnType<typeof setTimeout> | undefined;
 
-  const stop = (): void => {
-    clearTimeout(idle);
-    running?.api[releaseProxy]();
-    running?.worker.terminate();
-    running = null;
-  };
-
   const start = (): Running => {
     const worker = new Worker(new URL("../worker/main.ts", import.meta.url), { type: "module", name: system.href });
-    const death = new Promise<never>((_, reject) => {
-      worker.addEventListener("error", (event) => reject(new Error(event.message || "it could not be started")));
-      worker.addEventListener("messageerror", () => reject(new Error("it sent something unreadable")));
+    const api = wrap<BuilderApi>(worker);
+    let reject: (error: Error) => void = () => {};
+    const death = new Promise<never>((_, die) => {
+      reject = die;
     });
     death.catch(() => {});
-    return { worker, api: wrap<BuilderApi>(worker), death };
+    const started: Running = {
+      worker,
+      api,
+      death,
+      pending: 0,
+      end(reason) {
+        reject(new Error(reason));
+        worker.terminate();
+        // Whoever asks next gets a new one.
+        if (running === started) running = null;
+      },
+    };
+    worker.addEventListener("error", (event) => started.end(event.message || "it could not be started"));
+    worker.addEventListener("messageerror", () => started.end("it sent something unreadable"));
+    return started;
   };
 
   return {
-    stop,
+    stop() {
+      clearTimeout(idle);
+      running?.end("it was stopped");
+    },
     async build(request, { signal, onProgress } = {}) {
+      if (signal?.aborted) return failure("cancelled", CANCELLED);
       clearTimeout(idle);
       running ??= start();
       const mine = running;
+      mine.pending += 1;
       let timer: ReturnType<typeof setTimeout> | undefined;
+      let silence: ReturnType<typeof setTimeout> | undefined;
+      const listen = (): void => {
+        clearTimeout(silence);
+        silence = setTimeout(() => mine.end(`it has been silent for ${SILENCE_MS / 1000} s`), SILENCE_MS);
+      };
+      listen();
       const onAbort = (): void => {
         void mine.api.cancel();
         timer = setTimeout(() => {
-          if (running === mine) stop();
-          giveUp(failure("cancelled", "Cannot finish the build: it was cancelled"));
+          giveUp(failure("cancelled", CANCELLED));
+          mine.end("it does not answer");
         }, CANCEL_MS);
       };
       let giveUp: (result: BuildResult) => void = () => {};
@@ -64,21 +90,22 @@ export function createBuilder(system: URL): Builder {
         giveUp = resolve;
       });
       signal?.addEventListener("abort", onAbort, { once: true });
-      if (signal?.aborted) onAbort();
       try {
-        const result = mine.api.build(
-          request,
-          proxy((progress: BuildProgress) => onProgress?.(progress)),
-        );
-        return await Promise.race([result, mine.death, cancelled]);
+        const hear = proxy((progress: BuildProgress) => {
+          listen();
+          onProgress?.(progress);
+        });
+        return await Promise.race([mine.api.build(request, hear), mine.death, cancelled]);
       } catch (error) {
-        if (running === mine) stop();
+        mine.end("it failed");
         const state = error instanceof Error ? error.message : String(error);
         return failure("crashed", `Cannot build: the builder stopped unexpectedly (${state}). Try again`);
       } finally {
         clearTimeout(timer);
+        clearTimeout(silence);
         signal?.removeEventListener("abort", onAbort);
-        idle = setTimeout(stop, IDLE_MS);
+        mine.pending -= 1;
+        if (running === mine && mine.pending === 0) idle = setTimeout(() => mine.end("it was idle"), IDLE_MS);
       }
     },
   };

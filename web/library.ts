@@ -14,11 +14,15 @@ interface Stored {
   booted?: Bootable;
   /** When it was removed, in milliseconds since 1970; it can be brought back for a while. */
   removedAt?: number;
+  /** The opened page that wrote it. */
+  writer?: string;
 }
 
 export type StorageProblem = "refused" | "full" | "conflict" | "broken";
 
 export interface Library {
+  /** Ids of records that are no project this page understands. They stay in the storage as they are. */
+  readonly damaged: readonly string[];
   list(): Project[];
   get(id: string): Project | undefined;
   /** Takes a new version; it is stored within a moment. */
@@ -34,13 +38,15 @@ export interface Library {
   setLast(id: string): void;
   /** Stores what is waiting, now. */
   flush(): Promise<void>;
-  /** Reads a project again that another tab has stored. */
+  /** Reads a project again when another tab has stored a newer version; what is not stored here yet gives way to it. */
   reload(id: string): Promise<void>;
 }
 
 const SAVE_MS = 150;
 /** A database that does not open within this (a blocked upgrade, a broken profile) is not waited for. */
 const OPEN_MS = 4_000;
+/** After a failure that may pass (no room, a broken write), storing is tried again after this. */
+const RETRY_MS = 5_000;
 const TRASH_MS = 30 * 24 * 3600 * 1000;
 const LAST = "last";
 const PREFIX = "project:";
@@ -53,7 +59,16 @@ export async function openLibrary(
   onState: (state: StorageState["state"], problem?: StorageProblem) => void,
 ): Promise<Library> {
   const stored = new Map<string, Stored>();
+  const damaged: string[] = [];
   const dirty = new Set<string>();
+  const writingNow = new Set<string>();
+  const writer = newId();
+  /**
+   * What a page had not stored yet when it was left, by project; `revision` is the one that it was made from. It is a
+   * database of its own, because a transaction that is under way in the other one would hold this one up.
+   */
+  let leftStore: ReturnType<typeof createStore> | null = null;
+  let left: [id: string, item: unknown][] = [];
   let lastId: string | null = null;
   let database: ReturnType<typeof createStore> | null = null;
   try {
@@ -61,10 +76,15 @@ export async function openLibrary(
     database = await withTimeout(
       (async () => {
         for (const [key, value] of await entries<string, unknown>(store)) {
-          if (key === LAST) lastId = value as string;
-          else if (key.startsWith(PREFIX) && isStored(value)) stored.set(key.slice(PREFIX.length), value);
-          // Anything else stays where it is, unread: a newer page may have written it.
+          if (key === LAST && typeof value === "string") lastId = value;
+          if (!key.startsWith(PREFIX)) continue;
+          const id = key.slice(PREFIX.length);
+          if (isStored(value)) stored.set(id, value);
+          // It stays where it is: a newer page may have written it.
+          else damaged.push(id);
         }
+        leftStore = createStore("smart-os-left", "projects");
+        left = await entries(leftStore);
         return store;
       })(),
       OPEN_MS,
@@ -74,13 +94,14 @@ export async function openLibrary(
   }
 
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let retry: ReturnType<typeof setTimeout> | undefined;
   let writing: Promise<void> = Promise.resolve();
 
   const write = async (id: string, store: NonNullable<typeof database>): Promise<void> => {
     const item = stored.get(id);
     if (!item) return;
     const before = item.revision;
-    const next = { ...item, revision: before + 1 };
+    const next = { ...item, revision: before + 1, writer };
     // Read and write in one transaction: another tab's newer version is never overwritten unseen.
     await update<Stored>(
       PREFIX + id,
@@ -90,24 +111,56 @@ export async function openLibrary(
       },
       store,
     );
-    stored.set(id, { ...(stored.get(id) ?? next), revision: next.revision });
+    stored.set(id, { ...(stored.get(id) ?? next), revision: next.revision, writer });
+  };
+
+  /** Takes up what the last page could not store. Where somebody else has stored a version since, it becomes a copy. */
+  const takeUp = (id: string, item: Stored): void => {
+    const present = stored.get(id);
+    const isOlder = present && present.writer === item.writer && present.project.updatedAt > item.project.updatedAt;
+    if (!isOlder) {
+      const isNext = !present || present.revision === item.revision || present.writer === item.writer;
+      if (isNext) {
+        stored.set(id, { ...item, revision: present?.revision ?? 0 });
+        touch(id);
+      } else {
+        const name = uniqueName(
+          item.project.name,
+          library.list().map((project) => project.name),
+        );
+        library.add({ ...item.project, id: newId(), name });
+      }
+    }
+    void flush().then(async () => {
+      if (leftStore && dirty.size === 0) await del(id, leftStore).catch(() => {});
+    });
   };
 
   const flush = (): Promise<void> => {
     clearTimeout(timer);
+    clearTimeout(retry);
     timer = undefined;
     writing = writing.then(async () => {
       const store = database;
       if (!store || dirty.size === 0) return;
       const ids = [...dirty];
       dirty.clear();
-      try {
-        for (const id of ids) await write(id, store);
-        if (dirty.size === 0) onState("saved");
-      } catch (error) {
-        for (const id of ids) dirty.add(id);
-        onState("failed", problemOf(error));
-      }
+      let problem: StorageProblem | null = null;
+      for (const id of ids) writingNow.add(id);
+      for (const id of ids)
+        try {
+          await write(id, store);
+          writingNow.delete(id);
+        } catch (error) {
+          // One project that cannot be stored must not keep the others from it.
+          dirty.add(id);
+          writingNow.delete(id);
+          problem = problemOf(error);
+        }
+      clearTimeout(retry);
+      if (problem && problem !== "conflict") retry = setTimeout(() => void flush(), RETRY_MS);
+      if (problem) onState("failed", problem);
+      else if (dirty.size === 0) onState("saved");
     });
     return writing;
   };
@@ -126,6 +179,7 @@ export async function openLibrary(
   };
 
   const library: Library = {
+    damaged,
     list: () =>
       [...stored.values()]
         .filter(({ removedAt }) => removedAt === undefined)
@@ -172,7 +226,7 @@ export async function openLibrary(
     async reload(id) {
       if (!database) return;
       const value = await get<unknown>(PREFIX + id, database);
-      if (!isStored(value)) return;
+      if (!isStored(value) || value.revision <= (stored.get(id)?.revision ?? 0)) return;
       dirty.delete(id);
       stored.set(id, value);
       onState("saved");
@@ -185,9 +239,21 @@ export async function openLibrary(
       stored.delete(id);
       del(PREFIX + id, database).catch(() => {});
     }
-  // A page that is left has no time for a timer.
+  for (const [id, item] of left) if (isStored(item)) takeUp(id, item);
+  // A page that is left has no time for a timer, nor for a transaction that reads before it writes: the browser drops
+  // that one. What is put and committed at once gets through.
   addEventListener("visibilitychange", () => document.visibilityState === "hidden" && void flush());
-  addEventListener("pagehide", () => void flush());
+  addEventListener("beforeunload", () => void flush());
+  addEventListener("pagehide", () => {
+    for (const id of new Set([...dirty, ...writingNow])) {
+      const item = stored.get(id);
+      if (!item || !database || !leftStore) continue;
+      leftStore("readwrite", (store) => {
+        store.put({ ...item, writer }, id);
+        store.transaction.commit();
+      }).catch(() => {});
+    }
+  });
   return library;
 }
 
@@ -205,14 +271,30 @@ function newId(): string {
 }
 
 function isStored(value: unknown): value is Stored {
-  const project = (value as Stored | undefined)?.project;
+  const { revision, project, booted } = (value ?? {}) as Partial<Stored>;
   return (
-    typeof (value as Stored).revision === "number" &&
+    typeof revision === "number" &&
     project?.version === 1 &&
     typeof project.id === "string" &&
     typeof project.name === "string" &&
-    Array.isArray(project.files)
+    isBootable(project) &&
+    (booted === undefined || isBootable(booted))
   );
+}
+
+function isBootable(value: Bootable): boolean {
+  const { files, commandLine, memoryMb } = value;
+  return Array.isArray(files) && files.every(isFile) && typeof commandLine === "string" && typeof memoryMb === "number";
+}
+
+function isFile(value: unknown): boolean {
+  const file = (value ?? {}) as Partial<Record<string, unknown>>;
+  if (typeof file.path !== "string" || !file.path.startsWith("/")) return false;
+  if (file.kind === "deleted") return true;
+  if (typeof file.mode !== "number") return false;
+  if (file.kind === "file") return file.content instanceof Uint8Array;
+  if (file.kind === "symlink") return typeof file.target === "string";
+  return file.kind === "directory" || file.kind === "device";
 }
 
 function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {

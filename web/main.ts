@@ -49,6 +49,7 @@ async function start(): Promise<void> {
   });
   const tabs = createTabs(
     () => library.flush(),
+    (id) => library.reload(id).then(() => workspace.refresh()),
     (id) => {
       if (id === workspace.project.id && !store.state.writable) void library.reload(id).then(() => workspace.refresh());
     },
@@ -92,7 +93,8 @@ async function start(): Promise<void> {
     },
     onChange: (machine, timeline) => store.update((state) => ({ ...state, machine, timeline })),
     onBooted(booted) {
-      library.saveBooted(workspace.project.id, version(booted));
+      // A tab that may only look must not write: the one that may would find its own next version in conflict.
+      if (store.state.writable) library.saveBooted(workspace.project.id, version(booted));
     },
     onRestart: () => void boot("cold").catch(() => {}),
     describe: (kind, phase, detail) => text().problem(kind, text().phases[phase], detail),

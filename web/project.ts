@@ -163,8 +163,14 @@ export function changeMode(project: Project, defaults: readonly DefaultFile[], p
   return writeFile(project, defaults, { ...file, mode });
 }
 
-/** Brings the default's version of a file, or of all files in a directory, back. */
+/**
+ * Brings the default's version of a file, or the deleted files of a directory, back.
+ * @throws ProjectError when a file of the project is where a directory would have to be
+ */
 export function restoreDefault(project: Project, path: string): Project {
+  for (const file of project.files)
+    if (file.kind !== "deleted" && file.kind !== "directory" && path.startsWith(`${file.path}/`))
+      throw new ProjectError(`Cannot restore ${path}: ${file.path} is a ${file.kind}, not a directory`);
   return withFiles(
     project,
     project.files.filter(
@@ -247,6 +253,8 @@ function row(file: ProjectFile, origin: FileRow["origin"]): FileRow {
 }
 
 function sameFile(a: ProjectFile | DeletedFile, b: ProjectFile | DeletedFile | undefined): boolean {
+  // Versions share what they have in common: nearly always there is nothing to compare byte by byte.
+  if (a === b) return true;
   if (!b || a.kind !== b.kind || a.path !== b.path) return false;
   if (a.kind === "deleted" || b.kind === "deleted") return true;
   if (
@@ -257,7 +265,10 @@ function sameFile(a: ProjectFile | DeletedFile, b: ProjectFile | DeletedFile | u
   )
     return false;
   if (a.kind === "file" && b.kind === "file")
-    return a.content.length === b.content.length && a.content.every((byte, index) => byte === b.content[index]);
+    return (
+      a.content === b.content ||
+      (a.content.length === b.content.length && a.content.every((byte, index) => byte === b.content[index]))
+    );
   if (a.kind === "symlink" && b.kind === "symlink") return a.target === b.target;
   if (a.kind === "device" && b.kind === "device")
     return a.device === b.device && a.major === b.major && a.minor === b.minor;

@@ -16,9 +16,14 @@ type Message = { kind: "release" | "stored"; id: string };
 
 /**
  * @param beforeRelease stores what is waiting
+ * @param beforeGrant reads the project again, before this tab may change it
  * @param onStored another tab has stored a project
  */
-export function createTabs(beforeRelease: () => Promise<void>, onStored: (id: string) => void): Tabs {
+export function createTabs(
+  beforeRelease: () => Promise<void>,
+  beforeGrant: (id: string) => Promise<void>,
+  onStored: (id: string) => void,
+): Tabs {
   const channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("smart-os");
   let current: {
     id: string;
@@ -29,7 +34,7 @@ export function createTabs(beforeRelease: () => Promise<void>, onStored: (id: st
 
   const request = (mine: NonNullable<typeof current>, options: LockOptions): void => {
     navigator.locks
-      .request(`smart-os:project:${mine.id}`, options, (lock) => {
+      .request(`smart-os:project:${mine.id}`, options, async (lock) => {
         if (current !== mine) return;
         if (!lock) {
           mine.onWritable(false);
@@ -37,10 +42,14 @@ export function createTabs(beforeRelease: () => Promise<void>, onStored: (id: st
           request(mine, { signal: mine.abort.signal });
           return;
         }
-        mine.onWritable(true);
-        return new Promise<void>((resolve) => {
+        // What the last holder stored may not have been read here yet: its message can come after its lock.
+        await beforeGrant(mine.id).catch(() => {});
+        if (current !== mine) return;
+        const released = new Promise<void>((resolve) => {
           mine.release = resolve;
         });
+        mine.onWritable(true);
+        return released;
       })
       .catch(() => {});
   };

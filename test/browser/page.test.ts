@@ -323,9 +323,11 @@ describe("projects and storage", () => {
   });
 
   it("says when storage is full, loses nothing, and saves once there is room", async () => {
-    const page = await site.open();
-    const devtools = await page.context().newCDPSession(page);
+    const context = await site.browser.newContext();
+    // Chromium keeps the quota that it found at an origin's first write.
+    const devtools = await context.newCDPSession(await context.newPage());
     await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 1_000_000 });
+    const page = await site.open("", context);
     await page.evaluate(() =>
       window.smartos.writeFile(
         "/big",
