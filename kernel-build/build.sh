@@ -17,6 +17,8 @@ jobs=$(nproc)
 
 # The same inputs give the same bytes: no clock, no locale, no user, no host.
 export LC_ALL=C TZ=UTC SOURCE_DATE_EPOCH=0
+# Debian's tools, not those that a user has installed elsewhere.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 unset MAKEFLAGS CFLAGS CPPFLAGS LDFLAGS CROSS_COMPILE ARCH
 
