@@ -134,7 +134,7 @@ export function createSession(environment: SessionEnvironment): Session {
       const { kind, text } = watch.failure;
       on.agent.stop("the kernel panicked");
       emit({ status: "failed", phase: watch.phase });
-      void fail(on, kind, text);
+      void fail(on, kind, text, kind === "init-failed" && watch.failure.phase === "initramfs" ? "/init" : undefined);
       return;
     }
     if (watch.promptMs !== null && state.promptMs === null) {
@@ -167,6 +167,7 @@ export function createSession(environment: SessionEnvironment): Session {
       status: "building",
       mode,
       phase: "build",
+      poweredAt: null,
       promptMs: null,
       problem: null,
       memoryMb: on.recipe.memoryMb,
