@@ -194,7 +194,7 @@ describe("booting", () => {
     await page.evaluate(() => window.smartos.writeFile("/big", new Uint8Array(70 * 1024 * 1024)));
     const message = await page.evaluate(() => window.smartos.boot().then(String, (error: Error) => error.message));
     expect(message).toMatch(
-      /^Cannot boot with 7\d MB of files: unpacking them takes 1\d\d MB of memory, the machine has 128 MB/,
+      /^Cannot boot with 7\d MB of files: unpacking them takes 2\d\d MB of memory, the machine has 128 MB/,
     );
     expect(await state(page)).toMatchObject({ status: "failed", problem: { phase: "build", kind: "invalid" } });
     await page.context().close();
