@@ -39,6 +39,12 @@ interface Job {
 /** After a kill the agent has this long to say so. */
 const KILL_GRACE_MS = 3000;
 
+/**
+ * Characters of a command in one line. The guest's line discipline holds 4096 bytes and has been seen to stand still for
+ * good when more came than it held: a longer command goes in parts, each after the guest has asked for it.
+ */
+const PART_LENGTH = 3000;
+
 export function createAgent(send: (bytes: Uint8Array) => void): Agent {
   const encoder = new TextEncoder();
   let counter = 0;
@@ -46,6 +52,8 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
   let stopped: string | null = null;
   const waiting: Job[] = [];
   let current: Job | null = null;
+  /** What is left to send of the current command, in base64. */
+  let unsent = "";
   const sizes = new Map<string, string>();
 
   let markReady = (): void => {};
@@ -62,7 +70,15 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
   const next = (): void => {
     if (!isReady || current || stopped !== null) return;
     current = waiting.shift() ?? null;
-    if (current) sendLine(`run ${current.id} ${encodeBase64(encoder.encode(current.command))}`);
+    if (!current) return;
+    unsent = encodeBase64(encoder.encode(current.command));
+    sendPart(current);
+  };
+
+  const sendPart = (job: Job): void => {
+    const part = unsent.slice(0, PART_LENGTH);
+    unsent = unsent.slice(PART_LENGTH);
+    sendLine(`${unsent === "" ? "run" : "part"} ${job.id} ${part}`);
   };
 
   const finish = (job: Job): void => {
@@ -82,6 +98,7 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
         : `no agent answered within ${job.timeoutMs} ms; it is started by /etc/inittab once the init scripts are done`;
     job.reject(new Error(`Cannot run "${abbreviate(job.command)}": ${state}`));
     if (!started) return finish(job);
+    unsent = "";
     sendLine(`kill ${job.id}`);
     // The next command starts when the killed one has reported, so that their output cannot mix.
     job.timer = setTimeout(() => finish(job), KILL_GRACE_MS);
@@ -96,9 +113,13 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
         finish(lost);
       }
       isReady = true;
+      unsent = "";
       markReady();
       for (const [terminal, size] of sizes) sendLine(`size ${terminal} ${size}`);
       next();
+    },
+    (id) => {
+      if (current?.id === id && unsent !== "") sendPart(current);
     },
     (id, status, output) => {
       if (current?.id !== id) return;
@@ -139,9 +160,10 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
   };
 }
 
-/** Reads "ready" lines, and "ID STATUS LENGTH" lines with the bytes that follow. */
+/** Reads "ready" and "more ID" lines, and "ID STATUS LENGTH" lines with the bytes that follow. */
 function createParser(
   onReady: () => void,
+  onMore: (id: string) => void,
   onResult: (id: string, status: number, output: Uint8Array) => void,
 ): (bytes: Uint8Array) => void {
   let line = "";
@@ -168,9 +190,11 @@ function createParser(
         line += String.fromCharCode(byte);
         continue;
       }
+      const more = /^more (c\d+)$/.exec(line);
       const header = /^(c\d+) (\d+) (\d+)$/.exec(line);
       // An agent that was killed while it wrote leaves half a line before the new one's "ready".
       if (line.endsWith("ready")) onReady();
+      else if (more) onMore(more[1] as string);
       else if (header) {
         const [, id = "", status, length] = header;
         result = { id, status: Number(status), output: new Uint8Array(Number(length)), filled: 0 };

@@ -33,6 +33,33 @@ describe("the agent's channel", () => {
     expect(await result).toEqual({ status: 0, output });
   });
 
+  it("sends a long command in parts, each when the guest asks for it", async () => {
+    receive("ready\n");
+    const command = `echo ${"y".repeat(5000)}`;
+    const result = agent.run(command, 1000);
+    const next = agent.run("true", 1000);
+    expect(sent).toHaveLength(1);
+    receive("more c1\n");
+    expect(sent).toHaveLength(2);
+    receive("more c1\nmore c1\n");
+    expect(sent).toHaveLength(3);
+    const parts = sent.map((line) => /^(part|run) c1 (.*)\n$/.exec(line) ?? []);
+    expect(parts.map(([, verb]) => verb)).toEqual(["part", "part", "run"]);
+    expect(atob(parts.map(([, , part]) => part).join(""))).toBe(command);
+    for (const line of sent) expect(line.length).toBeLessThan(4096);
+    receive("c1 0 0\n");
+    await result;
+    receive("c2 0 0\n");
+    await next;
+  });
+
+  it("does not go on sending a command that took too long", async () => {
+    receive("ready\n");
+    await expect(agent.run("y".repeat(5000), 20)).rejects.toThrow("did not end within 20 ms");
+    receive("more c1\n");
+    expect(sent.map((line) => line.split(" ")[0])).toEqual(["part", "kill"]);
+  });
+
   it("kills a command that takes too long, and starts the next one when it is gone", async () => {
     receive("ready\n");
     const slow = agent.run("sleep 100", 20);
