@@ -1,4 +1,6 @@
+import { mkdirSync, writeFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
+import { readEmulator } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
 
 const ROOTFS = `${import.meta.dirname}/rootfs`;
@@ -25,11 +27,26 @@ function rootfs(): Plugin {
   };
 }
 
+/** Puts the tuned emulator in the place of v86's own. */
+function emulator(): Plugin {
+  const folder = `${import.meta.dirname}/node_modules/.cache/emulator`;
+  return {
+    name: "smart-os:emulator",
+    enforce: "pre",
+    resolveId(source) {
+      if (source !== "v86/build/v86.wasm?url") return null;
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(`${folder}/v86.wasm`, readEmulator());
+      return `${folder}/v86.wasm?url`;
+    },
+  };
+}
+
 export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs()],
+  plugins: [rootfs(), emulator()],
   worker: { format: "es", plugins: () => [rootfs()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

@@ -5,6 +5,7 @@
  * is what makes the internals below reachable; they are typed here as far as they are used.
  */
 import { V86 } from "v86";
+import type { UnpackedKernel } from "./kernel.ts";
 
 /** What a cold boot needs, all of it in memory. */
 export interface MachineOptions {
@@ -12,7 +13,10 @@ export interface MachineOptions {
   emulator: WebAssembly.Module;
   bios: Uint8Array<ArrayBuffer>;
   vgaBios: Uint8Array<ArrayBuffer>;
+  /** A bzImage. */
   kernel: Uint8Array<ArrayBuffer>;
+  /** What is in it, or null: then it unpacks itself. */
+  unpackedKernel: UnpackedKernel | null;
   initramfs: Uint8Array<ArrayBuffer>;
   commandLine: string;
   /** Guest memory in MiB, a power of two from 32 to 1024. */
@@ -22,6 +26,8 @@ export interface MachineOptions {
   onSerial(bytes: Uint8Array): void;
   /** Bytes from the guest's /dev/hvc0. */
   onChannel(bytes: Uint8Array): void;
+  /** An Ethernet frame from the guest's network card. */
+  onFrame(frame: Uint8Array): void;
   /** A line of the BIOS's own log (its debug port 0x402). */
   onBios(line: string): void;
   /** The processor stopped with interrupts off: nothing will wake it again. */
@@ -32,6 +38,8 @@ export interface Machine {
   sendSerial(bytes: Uint8Array): void;
   /** Bytes for the guest's /dev/hvc0; they wait until the guest has room for them. */
   sendChannel(bytes: Uint8Array): void;
+  /** An Ethernet frame for the guest's network card, which drops it when it has no room. */
+  sendFrame(frame: Uint8Array): void;
   pause(): Promise<void>;
   resume(): void;
   /** Ends the machine for good and frees its memory. */
@@ -117,11 +125,14 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 
   emulator.write_memory(options.initramfs, placement.address);
   emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
+  if (options.unpackedKernel) placeKernel(emulator, options.unpackedKernel);
 
   listenToBios(cpu.io, options.onBios);
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
   emulator.add_listener("virtio-console0-output-bytes", (bytes) => options.onChannel(bytes));
-  (emulator.add_listener as (event: string, listener: () => void) => void)("cpu-event-halt", options.onHalt);
+  const listen = emulator.add_listener as (event: string, listener: (value: never) => void) => void;
+  listen.call(emulator, "net0-send", options.onFrame);
+  listen.call(emulator, "cpu-event-halt", options.onHalt);
 
   const channel = new ChannelQueue(
     () => cpu.devices.virtio_console?.virtio.queues[0],
@@ -132,6 +143,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   return {
     sendSerial: (bytes) => emulator.serial_send_bytes(0, bytes),
     sendChannel: (bytes) => channel.send(bytes),
+    sendFrame: (frame) => internals.bus.send("net0-receive", frame),
     pause: () => emulator.stop(),
     resume: () => void emulator.run(),
     stop: async () => {
@@ -149,6 +161,7 @@ const MIB = 1024 * 1024;
 
 /** Where v86 puts the kernel's real-mode part, and the fields in it (Documentation/arch/x86/boot.rst). */
 const SETUP_HEADER = 0x80000;
+const CODE32_START = 0x214;
 const RAMDISK_IMAGE = 0x218;
 const INITRD_ADDR_MAX = 0x22c;
 const HEADER_MAGIC = 0x202;
@@ -182,6 +195,14 @@ function placeInitramfs(options: MachineOptions): { address: number; header: Uin
   header.setUint32(0, address, true);
   header.setUint32(4, options.initramfs.length, true);
   return { address, header: new Uint8Array(header.buffer) };
+}
+
+/** Puts the kernel where it would have unpacked itself to, and lets the real-mode part jump there. */
+function placeKernel(emulator: V86, kernel: UnpackedKernel): void {
+  for (const { address, bytes } of kernel.segments) emulator.write_memory(bytes, address);
+  const entry = new DataView(new ArrayBuffer(4));
+  entry.setUint32(0, kernel.entry, true);
+  emulator.write_memory(new Uint8Array(entry.buffer), SETUP_HEADER + CODE32_START);
 }
 
 /**

@@ -204,6 +204,7 @@ export function createSession(environment: SessionEnvironment): Session {
         if (before !== on.watch.phase) environment.onChange(state, on.watch.timeline);
       },
       onChannel: (bytes) => on.agent.receive(bytes),
+      onFrame: () => {},
       onBios(line) {
         on.lastOutputAt = performance.now();
         on.watch.bios(line, elapsed());

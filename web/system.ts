@@ -1,10 +1,12 @@
 /** Loads what every machine has, whatever the project: emulator, BIOS, kernel. */
+import { type UnpackedKernel, unpackKernel } from "./kernel.ts";
 
 export interface SystemFiles {
   emulator: WebAssembly.Module;
   bios: Uint8Array<ArrayBuffer>;
   vgaBios: Uint8Array<ArrayBuffer>;
   kernel: Uint8Array<ArrayBuffer>;
+  unpackedKernel: UnpackedKernel | null;
 }
 
 /**
@@ -21,7 +23,7 @@ export function createSystemLoader(base: URL, emulatorUrl: URL): () => Promise<S
       download(new URL("vgabios.bin", base)),
       download(new URL("bzImage", base)),
     ]);
-    return { emulator, bios, vgaBios, kernel };
+    return { emulator, bios, vgaBios, kernel, unpackedKernel: unpackKernel(kernel) };
   };
   return () => {
     loading ??= load().catch((error: unknown) => {

@@ -3,9 +3,11 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { readEmulator } from "../../tools/emulator.ts";
 import { type DefaultFile, readRootfs } from "../../tools/rootfs.ts";
 import { type Agent, createAgent } from "../../web/agent.ts";
 import { type BootWatch, createBootWatch } from "../../web/boot.ts";
+import { type UnpackedKernel, unpackKernel } from "../../web/kernel.ts";
 import { type Machine, startMachine } from "../../web/machine.ts";
 import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../../web/project.ts";
 import type { Overlay } from "../../worker/api.ts";
@@ -52,14 +54,21 @@ export interface Guest {
 }
 
 let emulator: Promise<WebAssembly.Module> | undefined;
+let kernel: Uint8Array<ArrayBuffer> | undefined;
+let unpacked: UnpackedKernel | null | undefined;
 
 /** Boots a machine; it is still booting when this resolves. */
 export async function bootGuest(options: {
   initramfs: Uint8Array<ArrayBuffer>;
   memoryMb?: number;
   commandLine?: string;
+  /** Lets the kernel unpack itself, as one does that is packed in a way we do not know. */
+  packedKernel?: boolean;
+  onFrame?(frame: Uint8Array): void;
 }): Promise<Guest> {
-  emulator ??= WebAssembly.compile(readFileSync(join(ROOT, "node_modules/v86/build/v86.wasm")));
+  emulator ??= WebAssembly.compile(readEmulator());
+  kernel ??= readSystem("bzImage");
+  unpacked ??= unpackKernel(kernel);
   const watch = createBootWatch();
   const startedAt = performance.now();
   const elapsed = (): number => performance.now() - startedAt;
@@ -71,7 +80,8 @@ export async function bootGuest(options: {
     emulator: await emulator,
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
-    kernel: readSystem("bzImage"),
+    kernel,
+    unpackedKernel: options.packedKernel ? null : unpacked,
     initramfs: options.initramfs,
     commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
     memoryMb: options.memoryMb ?? DEFAULT_MEMORY_MB,
@@ -82,6 +92,7 @@ export async function bootGuest(options: {
       watch.serial(text, elapsed());
     },
     onChannel: (bytes) => agent.receive(bytes),
+    onFrame: options.onFrame ?? (() => {}),
     onBios: (line) => watch.bios(line, elapsed()),
     onHalt: () => {},
   });
