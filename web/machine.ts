@@ -56,7 +56,14 @@ interface VirtQueue {
   has_request(): boolean;
 }
 
+/** v86's drawing of the screen, in every frame of the browser's. */
+interface ScreenAdapter {
+  /** Asks for the next drawing. */
+  timer(): void;
+}
+
 interface Internals {
+  screen_adapter: ScreenAdapter;
   bus: { send(event: string, data?: unknown): void };
   v86: {
     /** Asks for `yield_callback(tick)` after `ms`. */
@@ -73,6 +80,8 @@ interface Internals {
 }
 
 const KEYBOARD_CONTROLLER_DELETE = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
+
+const SCREEN_MS = 33;
 
 /** The virtio console's first port takes whole buffers of a page from us. */
 const CHANNEL_CHUNK = 4096;
@@ -122,6 +131,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const internals = emulator as unknown as Internals;
   const { cpu } = internals.v86;
   const stopYielding = yieldOnThisThread(internals.v86);
+  const stopDrawing = drawWhileSeen(internals.screen_adapter, options.screen);
 
   emulator.write_memory(options.initramfs, placement.address);
   emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
@@ -148,6 +158,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     resume: () => void emulator.run(),
     stop: async () => {
       channel.stop();
+      stopDrawing();
       await emulator.destroy();
       stopYielding();
     },
@@ -218,6 +229,31 @@ function yieldOnThisThread(machine: Internals["v86"]): () => void {
   channel.port1.onmessage = ({ data }: MessageEvent<number>) => machine.yield_callback(data);
   machine.yield = (ms, tick) => (ms < 1 ? channel.port2.postMessage(tick) : wait(ms, tick));
   return () => channel.port1.close();
+}
+
+/**
+ * v86 asks for every frame of the browser's, seen or not, and makes the browser work through the whole page for each. A
+ * screen that nobody sees is not drawn, and one that is seen thirty times a second.
+ * @returns a function that ends it
+ */
+function drawWhileSeen(adapter: ScreenAdapter, screen: HTMLElement | null): () => void {
+  if (!screen) return () => {};
+  const draw = adapter.timer.bind(adapter);
+  let isSeen = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  adapter.timer = () => {
+    clearTimeout(timer);
+    if (isSeen) timer = setTimeout(draw, SCREEN_MS);
+  };
+  const observer = new IntersectionObserver((entries) => {
+    isSeen = entries.at(-1)?.isIntersecting ?? false;
+    adapter.timer();
+  });
+  observer.observe(screen);
+  return () => {
+    observer.disconnect();
+    clearTimeout(timer);
+  };
 }
 
 /** SeaBIOS logs to port 0x402 when reading it gives 0xe9 (QEMU's debug console, docs/specs/…/debugcon). */

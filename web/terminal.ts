@@ -54,6 +54,8 @@ export interface Terminal {
 
 const SCROLLBACK = 10_000;
 const FONT_SIZE = 13;
+/** After a piece of output what follows is gathered for so long: a drawing for each would slow down who prints it. */
+const GATHER_MS = 40;
 const encoder = new TextEncoder();
 /** A panel that is folded or hidden is smaller than this; the terminal keeps its size then. */
 const LEAST_WIDTH = 40;
@@ -110,6 +112,21 @@ export function createTerminal(): Terminal {
     return text !== "" && copyText(text);
   };
 
+  let gathered: (Uint8Array | string)[] | null = null;
+  const write = (data: Uint8Array | string): void => {
+    if (gathered) {
+      gathered.push(data);
+      return;
+    }
+    xterm.write(data);
+    gathered = [];
+    setTimeout(() => {
+      const pieces = gathered ?? [];
+      gathered = null;
+      for (const piece of pieces) xterm.write(piece);
+    }, GATHER_MS);
+  };
+
   let opened = false;
   const resize = (): void => {
     if (element.clientWidth < LEAST_WIDTH || element.clientHeight < LEAST_HEIGHT) return;
@@ -123,7 +140,7 @@ export function createTerminal(): Terminal {
 
   return {
     element,
-    write: (data) => xterm.write(data),
+    write,
     onInput(next) {
       listener = next;
     },
@@ -133,7 +150,7 @@ export function createTerminal(): Terminal {
       // Leaves the modes of a crashed program, draws a line under the old boot, and moves it into the scrollback.
       const rule = `\u001b[0;2m${"─".repeat(Math.max(10, xterm.cols - 1))}\u001b[0m`;
       const start = xterm.buffer.active.baseY + xterm.buffer.active.cursorY === 0 ? "" : `\r\n${rule}\r\n`;
-      xterm.write(`\u001b[!p\u001b[?25h\u001b[?1049l${start}\u001b[2J\u001b[H`);
+      write(`\u001b[!p\u001b[?25h\u001b[?1049l${start}\u001b[2J\u001b[H`);
     },
     clear: () => xterm.clear(),
     focus: () => xterm.focus(),

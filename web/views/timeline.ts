@@ -9,15 +9,14 @@ import type { View } from "./view.ts";
 /** The axis is marked at round times, so that there are not more marks than this. */
 const MOST_TICKS = 6;
 /** Between two drawings of a growing bar. */
-const FRAME_MS = 50;
+const FRAME_MS = 100;
+const STILL_MS = 500;
 const TICK_STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000];
 
 /** The boot as bars on one time axis, live while it happens. */
 export function createTimeline(text: Text): View {
   let state: AppState | null = null;
-  let frame = 0;
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let drawnAt = 0;
   let isFolded = readPreference<boolean>("timeline-folded", false);
   /** When the boot was asked for, on the page's clock. */
   let origin = 0;
@@ -84,28 +83,15 @@ export function createTimeline(text: Text): View {
     total.textContent =
       promptMs !== null ? `${formatMs(promptMs)} ${text.toPrompt}` : timeline.length > 0 ? formatMs(now) : "";
     clearTimeout(timer);
-    if (isLive() && !frame) schedule();
+    if (isLive()) schedule();
   };
   /** Draws again shortly: an emulator that boots has better use for the processor than sixty drawings a second. */
   const schedule = (): void => {
-    const next = (now: number): void => {
-      if (now - drawnAt < FRAME_MS) {
-        frame = requestAnimationFrame(next);
-        return;
-      }
-      drawnAt = now;
-      frame = 0;
-      draw();
-    };
-    // Whoever wants no movement gets the figures twice a second.
-    if (still.matches) timer = setTimeout(() => next(performance.now()), 500);
-    else frame = requestAnimationFrame(next);
-  };
-  const cancel = (): void => {
-    cancelAnimationFrame(frame);
     clearTimeout(timer);
-    frame = 0;
+    // Whoever wants no movement gets the figures twice a second.
+    timer = setTimeout(draw, still.matches ? STILL_MS : FRAME_MS);
   };
+  const cancel = (): void => clearTimeout(timer);
 
   return {
     element,
