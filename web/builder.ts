@@ -3,6 +3,8 @@ import { proxy, type Remote, wrap } from "comlink";
 import type { BuilderApi, BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
 
 export interface Builder {
+  /** Starts the worker, so that it is there when the first build is asked for. */
+  prepare(): void;
   /** Never rejects. A build that is under way is cancelled by the next one. A builder that was stopped starts anew. */
   build(
     request: BuildRequest,
@@ -61,6 +63,9 @@ export function createBuilder(system: URL): Builder {
   };
 
   return {
+    prepare() {
+      running ??= start();
+    },
     stop() {
       clearTimeout(idle);
       running?.end("it was stopped");

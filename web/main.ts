@@ -34,6 +34,8 @@ async function start(): Promise<void> {
   const loadSystem = createSystemLoader(systemUrl, new URL(emulatorPath, document.baseURI));
   // The largest downloads start before anything else is done.
   loadSystem().catch(() => {});
+  const builder = createBuilder(systemUrl);
+  builder.prepare();
   const settings = readSettings();
 
   const store = createStore(
@@ -67,7 +69,6 @@ async function start(): Promise<void> {
   let printed = "";
   const printedListeners = new Set<() => void>();
   const decoder = new TextDecoder();
-  const builder = createBuilder(systemUrl);
   const recipe = (): BootRecipe => {
     const { files, commandLine, memoryMb } = workspace.project;
     return { overlay: files, commandLine: wishes.commandLine ?? commandLine, memoryMb: wishes.memoryMb ?? memoryMb };
@@ -130,10 +131,10 @@ async function start(): Promise<void> {
     );
     return editor;
   };
-  showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   workspace.open(project.id);
-
+  // The worker builds while the views are made.
   const firstBoot = boot(wishes.boot ?? "cold");
+  showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   const ready = firstBoot.then(
     () => session.agentReady().catch(() => {}),
     () => {},
