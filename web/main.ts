@@ -11,7 +11,7 @@ import { type Bootable, bootsAlike } from "./project.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
-import { type AppState, type BootMode, createStore, type Language } from "./state.ts";
+import { type AppState, type BootMode, createStore, type Language, NO_NETWORK } from "./state.ts";
 import { createSystemLoader } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
@@ -237,6 +237,9 @@ function initialState(language: Language, theme: AppState["theme"], embed: boole
       problem: null,
     },
     timeline: [],
+    disks: [],
+    quota: null,
+    network: NO_NETWORK,
     notices: [],
   };
 }

@@ -81,6 +81,166 @@ export interface StorageState {
   reason?: string;
 }
 
+/** The machine's drives by the names that the guest gives them. The system disk is the first. */
+export const DRIVES = ["sda", "sdb", "sdc", "sdd"] as const;
+export type Drive = (typeof DRIVES)[number];
+
+export type DiskFileSystem = "ext2" | "ext3" | "ext4" | "swap" | "empty";
+
+/** A disk of the project as the disks view shows it. */
+export interface DiskRow {
+  id: string;
+  name: string;
+  /** The system disk is built from the project; it is there, unbuilt, before it has ever been asked for. */
+  kind: "system" | "data";
+  sizeBytes: number;
+  /** What it costs in the browser's storage. */
+  storedBytes: number;
+  /** What its file system says is taken; null when there is none, or the disk is in use by the machine. */
+  usedBytes: number | null;
+  /** What is on it as far as the page knows; "unknown" for an imported disk that holds something else. */
+  fileSystem: DiskFileSystem | "partitions" | "unknown";
+  label: string;
+  /** Where it is, or null while it lies beside the machine. Takes effect at the next boot. */
+  drive: Drive | null;
+  /** The running machine has it: its files cannot be listed, and it cannot be resized. */
+  inUse: boolean;
+  /** The system disk only: "unbuilt" or, when the project has changed since, "stale". */
+  build: "unbuilt" | "stale" | "current" | null;
+  /** The guest has written to it since it was built or made: "reset" brings the first content back. */
+  changed: boolean;
+  /** Another tab writes it: here it can only be read. */
+  readOnly: boolean;
+  /** Long work under way: bytes done of total. */
+  work: { what: "build" | "import" | "resize" | "copy" | "download" | "merge"; done: number; total: number } | null;
+  /** A sentence when something is wrong with it: no room for a write, a damaged block. */
+  problem: string | null;
+}
+
+/** An entry of a directory on a disk. */
+export interface DiskEntry {
+  name: string;
+  kind: "file" | "directory" | "symlink" | "device" | "fifo" | "socket";
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes; 0 for anything but files. */
+  size: number;
+  /** Seconds since 1970-01-01 UTC. */
+  mtime: number;
+  target?: string;
+}
+
+/** What the user can do with disks. Refusals and results of long work come as notices and in the rows, unless said otherwise. */
+export interface DiskActions {
+  create(wish: {
+    name: string;
+    sizeMb: number;
+    fileSystem: DiskFileSystem;
+    label: string;
+    /** Adds a line to /etc/fstab, so that it is mounted there after a reboot; null for none. */
+    mountAt: string | null;
+  }): void;
+  /** Null: the next drive that is free. */
+  attach(id: string, drive: Drive | null): void;
+  detach(id: string): void;
+  resize(id: string, sizeMb: number): void;
+  duplicate(id: string): void;
+  rename(id: string, name: string): void;
+  /** Shows a notice with "undo". */
+  remove(id: string): void;
+  /** A raw image, gzipped or not. */
+  import(file: File): void;
+  download(id: string): void;
+  /** Builds the system disk from the project as it is; what the guest wrote on the old one is lost: the view asks first. */
+  build(): void;
+  setSystemDisk(wish: { sizeMb: number; fileSystem: "ext2" | "ext3" | "ext4" }): void;
+  /** Boots from it, and builds it before when there is none. */
+  boot(): void;
+  /** Forgets what the guest wrote. */
+  reset(id: string): void;
+  /** Makes what the guest wrote the disk's first content. */
+  merge(id: string): void;
+  cancel(id: string): void;
+  /** Sorted by name, directories first. @throws Error with a sentence for the user */
+  list(id: string, path: string): Promise<DiskEntry[]>;
+  extract(id: string, path: string): void;
+  /** @throws Error with a sentence for the user */
+  put(id: string, directory: string, files: readonly File[]): Promise<void>;
+  /** @throws Error with a sentence for the user */
+  removeEntry(id: string, path: string): Promise<void>;
+}
+
+export interface Forward {
+  id: string;
+  guestPort: number;
+  kind: "http" | "tcp" | "udp";
+  /** What to open or to connect to: a URL, or HOST:PORT. */
+  address: string;
+}
+
+export interface NetworkState {
+  /**
+   * "none": this page has no relay. "off": the user switched it off. "waiting": the connection broke and is tried again.
+   */
+  status: "none" | "off" | "connecting" | "online" | "waiting";
+  /** The relay's address, as the user may set it. */
+  relay: string;
+  /** Why it is not online, or what the relay refused last, in words. */
+  reason: string | null;
+  /** When the next attempt begins, on `performance.now()`'s clock. */
+  retryAt: number | null;
+  /** Where the guest is; null until it has an address. */
+  guestAddress: string | null;
+  gateway: string | null;
+  /** Bytes a second, from and to the guest. */
+  sentRate: number;
+  receivedRate: number;
+  sentBytes: number;
+  receivedBytes: number;
+  forwards: readonly Forward[];
+  /** Ports on which a program in the guest listens, as far as the page has looked. */
+  listening: readonly { port: number; protocol: "tcp" | "udp"; program: string }[];
+  room: string | null;
+  /** Guests in the room, this one included. */
+  roomMembers: number;
+  card: "virtio" | "ne2k";
+}
+
+export const NO_NETWORK: NetworkState = {
+  status: "none",
+  relay: "",
+  reason: null,
+  retryAt: null,
+  guestAddress: null,
+  gateway: null,
+  sentRate: 0,
+  receivedRate: 0,
+  sentBytes: 0,
+  receivedBytes: 0,
+  forwards: [],
+  listening: [],
+  room: null,
+  roomMembers: 0,
+  card: "virtio",
+};
+
+/** What the user can do about the network. */
+export interface NetworkActions {
+  setOnline(online: boolean): void;
+  retryNow(): void;
+  /** "" for the page's own. */
+  setRelay(address: string): void;
+  forward(guestPort: number, kind: Forward["kind"]): void;
+  endForward(id: string): void;
+  join(room: string, secret: string): void;
+  leave(): void;
+  /** Takes effect at the next boot. */
+  setCard(card: NetworkState["card"]): void;
+  /** Asks the guest which ports it listens on; the view calls it when it is looked at. */
+  lookForPorts(): void;
+}
+
 export interface Notice {
   id: number;
   kind: "info" | "warning" | "error";
@@ -103,6 +263,10 @@ export interface AppState {
   storage: StorageState;
   machine: MachineState;
   timeline: readonly TimelineBar[];
+  disks: readonly DiskRow[];
+  /** What the page uses of the browser's storage and what it may use, in bytes; null while it is not known. */
+  quota: { used: number; total: number } | null;
+  network: NetworkState;
   notices: readonly Notice[];
 }
 

@@ -1,5 +1,13 @@
 /** Made-up states for the views' harness. */
-import type { AppState, FileRow, MachineState, OpenFile, TimelineBar } from "../../web/state.ts";
+
+import {
+  type AppState,
+  type FileRow,
+  type MachineState,
+  NO_NETWORK,
+  type OpenFile,
+  type TimelineBar,
+} from "../../web/state.ts";
 
 const RCS = `#!/bin/sh
 # Started once by /sbin/init (see /etc/inittab), before any shell.
@@ -158,6 +166,9 @@ export const BASE: AppState = {
   storage: { state: "saved" },
   machine: machine({}),
   timeline: bars(6),
+  disks: [],
+  quota: null,
+  network: NO_NETWORK,
   notices: [],
 };
 
