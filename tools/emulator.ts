@@ -1,4 +1,4 @@
-/** v86's WebAssembly with one constant changed. */
+/** v86's WebAssembly with one constant changed and without the names of its functions. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -21,7 +21,31 @@ export function readEmulator(): Uint8Array<ArrayBuffer> {
   if (at < 0 || code.indexOf(STOCK, at + 1) >= 0)
     throw new Error(`Cannot tune v86: its compile threshold does not stand exactly once in ${path}`);
   wasm.set(leb128(COMPILE_THRESHOLD), at + 1);
-  return wasm;
+  return withoutCustomSections(wasm);
+}
+
+/** Magic and version. */
+const PREAMBLE_BYTES = 8;
+const CUSTOM_SECTION = 0;
+
+/**
+ * Names for debuggers are a third of the file (WebAssembly Core Specification, 5.5.2: a module is its preamble and then
+ * sections, each an identifier, a length in unsigned LEB128, and its content; the custom ones mean nothing to a browser).
+ */
+function withoutCustomSections(wasm: Uint8Array): Uint8Array<ArrayBuffer> {
+  const kept = [wasm.subarray(0, PREAMBLE_BYTES)];
+  for (let at = PREAMBLE_BYTES; at < wasm.length; ) {
+    const start = at;
+    const section = wasm[at++];
+    let length = 0;
+    for (let shift = 0, byte = 0x80; byte & 0x80; shift += 7) {
+      byte = wasm[at++] as number;
+      length += (byte & 0x7f) * 2 ** shift;
+    }
+    at += length;
+    if (section !== CUSTOM_SECTION) kept.push(wasm.subarray(start, at));
+  }
+  return new Uint8Array(Buffer.concat(kept));
 }
 
 /** Signed LEB128 in three bytes (WebAssembly Core Specification, section 5.2.2). */
