@@ -20,7 +20,8 @@ export function readLocation(href: string, languages: readonly string[]): Wishes
     project: searchParams.get("project")?.trim() || null,
     boot: boot === "cold" || boot === "warm" || boot === "disk" ? boot : null,
     commandLine: searchParams.get("cmdline"),
-    memoryMb: Number.isInteger(memory) && memory >= 48 && memory <= 1024 ? memory : null,
+    // The emulator has memory in powers of two.
+    memoryMb: memory >= 32 && memory <= 1024 && Number.isInteger(Math.log2(memory)) ? memory : null,
     language: language === "en" || language === "zh" ? language : preferred(languages),
     embed: searchParams.get("embed") === "1",
   };

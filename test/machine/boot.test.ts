@@ -186,7 +186,7 @@ describe("projects in v86", () => {
     await guest.machine.stop();
   });
 
-  it.each([48, 64, 256])("boots with %d MB of memory", async (memoryMb) => {
+  it.each([32, 64, 256])("boots with %d MB of memory", async (memoryMb) => {
     const guest = await bootToPrompt([], { memoryMb });
     const { output } = await guest.agent.run("free -m | awk '/Mem/ {print $2}'", 10_000);
     expect(Number(output)).toBeGreaterThan(memoryMb * 0.4);
