@@ -3,6 +3,7 @@
  * from one project to the next; whoever calls them saves the result.
  */
 import type { DeletedFile, ProjectFile } from "../worker/api.ts";
+import type { ProjectDisk } from "./project-disks.ts";
 import type { FileRow } from "./state.ts";
 
 export interface Project {
@@ -14,7 +15,7 @@ export interface Project {
   components: readonly string[];
   commandLine: string;
   memoryMb: number;
-  disks: readonly never[];
+  disks: readonly ProjectDisk[];
   network: { relay: string | null };
   /** Milliseconds since 1970. */
   createdAt: number;
