@@ -5,21 +5,27 @@ import { createRequire } from "node:module";
 /**
  * v86 interprets a page of code until it has run this many instructions in it, then compiles the page. Its own 200,000 is
  * made for large systems that run for hours: compiling what a boot runs once took longer than running it.
- * `npm run bench` shows both. At most 1,048,575, which is what three bytes of signed LEB128 hold.
+ * `npm run bench` shows the difference. At most 1,048,575, which is what three bytes of signed LEB128 hold.
  */
 const COMPILE_THRESHOLD = 1_000_000;
 
 /** `i32.const 200000`, which stands once in v86 0.5.462: in jit_increase_hotness_and_maybe_compile. */
 const STOCK = Uint8Array.of(0x41, ...leb128(200_000));
 
+const PATH = createRequire(import.meta.url).resolve("v86/build/v86.wasm");
+
+/** v86 as it comes, for comparison. */
+export function readStockEmulator(): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(PATH));
+}
+
 /** @throws Error "Cannot tune v86: …" when its code is not what is expected, as after an update */
 export function readEmulator(): Uint8Array<ArrayBuffer> {
-  const path = createRequire(import.meta.url).resolve("v86/build/v86.wasm");
-  const wasm = new Uint8Array(readFileSync(path));
+  const wasm = readStockEmulator();
   const code = Buffer.from(wasm.buffer);
   const at = code.indexOf(STOCK);
   if (at < 0 || code.indexOf(STOCK, at + 1) >= 0)
-    throw new Error(`Cannot tune v86: its compile threshold does not stand exactly once in ${path}`);
+    throw new Error(`Cannot tune v86: its compile threshold does not stand exactly once in ${PATH}`);
   wasm.set(leb128(COMPILE_THRESHOLD), at + 1);
   return withoutCustomSections(wasm);
 }

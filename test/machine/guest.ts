@@ -3,7 +3,7 @@
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readEmulator } from "../../tools/emulator.ts";
+import { readEmulator, readStockEmulator } from "../../tools/emulator.ts";
 import { type DefaultFile, readRootfs } from "../../tools/rootfs.ts";
 import { type Agent, createAgent } from "../../web/agent.ts";
 import { type BootWatch, createBootWatch } from "../../web/boot.ts";
@@ -54,6 +54,7 @@ export interface Guest {
 }
 
 let emulator: Promise<WebAssembly.Module> | undefined;
+let stock: Promise<WebAssembly.Module> | undefined;
 let kernel: Uint8Array<ArrayBuffer> | undefined;
 let unpacked: UnpackedKernel | null | undefined;
 
@@ -64,9 +65,12 @@ export async function bootGuest(options: {
   commandLine?: string;
   /** Lets the kernel unpack itself, as one does that is packed in a way we do not know. */
   packedKernel?: boolean;
+  /** v86 as it comes. */
+  stockEmulator?: boolean;
   onFrame?(frame: Uint8Array): void;
 }): Promise<Guest> {
   emulator ??= WebAssembly.compile(readEmulator());
+  if (options.stockEmulator) stock ??= WebAssembly.compile(readStockEmulator());
   kernel ??= readSystem("bzImage");
   unpacked ??= unpackKernel(kernel);
   const watch = createBootWatch();
@@ -77,7 +81,7 @@ export async function bootGuest(options: {
   const agent = createAgent((bytes) => machine.sendChannel(bytes));
   watch.enter("bios", 0);
   const machine: Machine = await startMachine({
-    emulator: await emulator,
+    emulator: await (options.stockEmulator && stock ? stock : emulator),
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
     kernel,
