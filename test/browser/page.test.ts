@@ -221,9 +221,14 @@ describe("booting", () => {
       const Original = window.Worker;
       let killed = false;
       window.Worker = class extends Original {
+        readonly #isBuilder: boolean;
         constructor(url: string | URL, options?: WorkerOptions) {
           super(url, options);
-          if (!options?.name?.includes("system") || killed) return;
+          this.#isBuilder = options?.name?.includes("system") ?? false;
+        }
+        override postMessage(message: unknown, transfer?: unknown): void {
+          super.postMessage(message, transfer as Transferable[]);
+          if (!this.#isBuilder || killed) return;
           killed = true;
           setTimeout(() => {
             this.terminate();
