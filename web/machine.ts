@@ -5,20 +5,28 @@
  * is what makes the internals below reachable; they are typed here as far as they are used.
  */
 import { V86 } from "v86";
+import { type DriveDevice, firstDrive, type IdeController, plugDrives } from "./drives.ts";
 import type { UnpackedKernel } from "./kernel.ts";
 
-/** What a cold boot needs, all of it in memory. */
-export interface MachineOptions {
-  /** v86's WebAssembly module, compiled once for all boots. */
-  emulator: WebAssembly.Module;
-  bios: Uint8Array<ArrayBuffer>;
-  vgaBios: Uint8Array<ArrayBuffer>;
+/** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
+export interface KernelBoot {
   /** A bzImage. */
   kernel: Uint8Array<ArrayBuffer>;
   /** What is in it, or null: then it unpacks itself. */
   unpackedKernel: UnpackedKernel | null;
   initramfs: Uint8Array<ArrayBuffer>;
   commandLine: string;
+}
+
+export interface MachineOptions {
+  /** v86's WebAssembly module, compiled once for all boots. */
+  emulator: WebAssembly.Module;
+  bios: Uint8Array<ArrayBuffer>;
+  vgaBios: Uint8Array<ArrayBuffer>;
+  /** Null: the BIOS starts the boot record of the first drive. */
+  start: KernelBoot | null;
+  /** From sda to sdd. */
+  drives: readonly (DriveDevice | null)[];
   /** Guest memory in MiB, a power of two from 32 to 1024. */
   memoryMb: number;
   /** Element with a `<div>` for text mode and a `<canvas>` for graphics, or null without a screen (Node). */
@@ -74,7 +82,7 @@ interface Internals {
         register_read(port: number, device: object, read8: () => number): void;
         register_write(port: number, device: object, write8: (byte: number) => void): void;
       };
-      devices: { virtio_console?: { virtio: { queues: VirtQueue[] } } };
+      devices: { ide: IdeController; virtio_console?: { virtio: { queues: VirtQueue[] } } };
     };
   };
 }
@@ -91,7 +99,9 @@ const CHANNEL_CHUNK = 4096;
  * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had.
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
-  const placement = placeInitramfs(options);
+  const { start } = options;
+  const placement = start && placeInitramfs(start, options.memoryMb);
+  const hda = firstDrive(options.drives);
   let failure: unknown;
   const instance = (imports: WebAssembly.Imports): Promise<WebAssembly.Exports> =>
     WebAssembly.instantiate(options.emulator, imports).then(
@@ -108,8 +118,9 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     bios: { buffer: options.bios.buffer },
     vga_bios: { buffer: options.vgaBios.buffer },
     // v86 writes the command line and the addresses into the kernel's header: each boot gets a copy.
-    bzimage: { buffer: options.kernel.slice().buffer },
-    cmdline: options.commandLine,
+    ...(start ? { bzimage: { buffer: start.kernel.slice().buffer }, cmdline: start.commandLine } : {}),
+    // Its types know only its own kinds of disks.
+    ...(hda ? { hda: hda as unknown as { buffer: ArrayBuffer } } : {}),
     screen: { container: options.screen },
     virtio_console: { type: "none" },
     net_device: { type: "virtio" },
@@ -133,9 +144,12 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const stopYielding = yieldOnThisThread(internals.v86);
   const stopDrawing = drawWhileSeen(internals.screen_adapter, options.screen);
 
-  emulator.write_memory(options.initramfs, placement.address);
-  emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
-  if (options.unpackedKernel) placeKernel(emulator, options.unpackedKernel);
+  plugDrives(cpu.devices.ide, options.drives);
+  if (start && placement) {
+    emulator.write_memory(start.initramfs, placement.address);
+    emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
+    if (start.unpackedKernel) placeKernel(emulator, start.unpackedKernel);
+  }
 
   listenToBios(cpu.io, options.onBios);
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
@@ -190,21 +204,21 @@ const BIOS_RESERVE = 20 * MIB;
  * Decides where the initramfs goes: as high as the kernel and the BIOS allow, as boot loaders do. v86's own loader
  * always takes 64 MiB, which would make machines with less memory impossible.
  */
-function placeInitramfs(options: MachineOptions): { address: number; header: Uint8Array } {
-  const view = new DataView(options.kernel.buffer, options.kernel.byteOffset, options.kernel.byteLength);
-  if (options.kernel.length < 1024 || view.getUint32(HEADER_MAGIC, true) !== HDRS)
+function placeInitramfs({ kernel, initramfs }: KernelBoot, memoryMb: number): { address: number; header: Uint8Array } {
+  const view = new DataView(kernel.buffer, kernel.byteOffset, kernel.byteLength);
+  if (kernel.length < 1024 || view.getUint32(HEADER_MAGIC, true) !== HDRS)
     throw new Error("Cannot start the machine: the kernel is not a bzImage");
-  const top = Math.min(options.memoryMb * MIB - BIOS_RESERVE, view.getUint32(INITRD_ADDR_MAX, true));
-  const address = (top - options.initramfs.length) & ~0xfff;
+  const top = Math.min(memoryMb * MIB - BIOS_RESERVE, view.getUint32(INITRD_ADDR_MAX, true));
+  const address = (top - initramfs.length) & ~0xfff;
   // The kernel unpacks itself from its preferred address on.
   if (address < view.getUint32(PREFERRED_ADDRESS, true) + view.getUint32(INIT_SIZE, true))
     throw new Error(
-      `Cannot start the machine: ${Math.ceil(options.initramfs.length / MIB)} MB of initramfs do not fit beside ` +
-        `the kernel into ${options.memoryMb} MB of memory`,
+      `Cannot start the machine: ${Math.ceil(initramfs.length / MIB)} MB of initramfs do not fit beside ` +
+        `the kernel into ${memoryMb} MB of memory`,
     );
   const header = new DataView(new ArrayBuffer(8));
   header.setUint32(0, address, true);
-  header.setUint32(4, options.initramfs.length, true);
+  header.setUint32(4, initramfs.length, true);
   return { address, header: new Uint8Array(header.buffer) };
 }
 

@@ -188,10 +188,14 @@ export function createSession(environment: SessionEnvironment): Session {
     on.watch.enter("bios", elapsed());
     environment.onPowerOn();
     emit({ status: "booting", phase: "bios", poweredAt: performance.now(), build: null });
+    const { emulator, bios, vgaBios, kernel, unpackedKernel } = system;
+    const { commandLine } = on.recipe;
     on.machine = await startMachine({
-      ...system,
-      initramfs: built.bytes,
-      commandLine: on.recipe.commandLine,
+      emulator,
+      bios,
+      vgaBios,
+      start: { kernel, unpackedKernel, initramfs: built.bytes, commandLine },
+      drives: [],
       memoryMb: on.recipe.memoryMb,
       screen: environment.screen,
       onSerial(bytes) {

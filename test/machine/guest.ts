@@ -7,6 +7,7 @@ import { readEmulator, readStockEmulator } from "../../tools/emulator.ts";
 import { type DefaultFile, readRootfs } from "../../tools/rootfs.ts";
 import { type Agent, createAgent } from "../../web/agent.ts";
 import { type BootWatch, createBootWatch } from "../../web/boot.ts";
+import type { DriveDevice } from "../../web/drives.ts";
 import { type UnpackedKernel, unpackKernel } from "../../web/kernel.ts";
 import { type Machine, startMachine } from "../../web/machine.ts";
 import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../../web/project.ts";
@@ -60,7 +61,9 @@ let unpacked: UnpackedKernel | null | undefined;
 
 /** Boots a machine; it is still booting when this resolves. */
 export async function bootGuest(options: {
-  initramfs: Uint8Array<ArrayBuffer>;
+  /** None: it boots from its first drive. */
+  initramfs?: Uint8Array<ArrayBuffer>;
+  drives?: readonly (DriveDevice | null)[];
   memoryMb?: number;
   commandLine?: string;
   /** Lets the kernel unpack itself, as one does that is packed in a way we do not know. */
@@ -84,10 +87,15 @@ export async function bootGuest(options: {
     emulator: await (options.stockEmulator && stock ? stock : emulator),
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
-    kernel,
-    unpackedKernel: options.packedKernel ? null : unpacked,
-    initramfs: options.initramfs,
-    commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
+    start: options.initramfs
+      ? {
+          kernel,
+          unpackedKernel: options.packedKernel ? null : unpacked,
+          initramfs: options.initramfs,
+          commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
+        }
+      : null,
+    drives: options.drives ?? [],
     memoryMb: options.memoryMb ?? DEFAULT_MEMORY_MB,
     screen: null,
     onSerial(bytes) {
