@@ -1,0 +1,124 @@
+/**
+ * The IndexedDB database of the disks, on the bare API: what makes a disk safe are transactions over several stores with
+ * `durability: "strict"` and what happens when one aborts, and idb-keyval shows neither.
+ *
+ *   disks      id → DiskRecord
+ *   layers     number → {createdAt}; every layer that has chunks, also of an import that never came to its end
+ *   chunks     layer × 2²⁴ + index → record (disk-record.ts)
+ *   revisions  disk id → number, one more with every commit of a guest's writes
+ */
+import { chunkKey, LAYER_CHUNKS } from "./disk-record.ts";
+
+export type StoreName = "disks" | "layers" | "chunks" | "revisions";
+
+export interface Database {
+  /**
+   * Runs requests in one transaction. It resolves when they are on the storage medium (writes are synced to it).
+   * @param run makes the requests; what it returns is the result. It may await requests of the transaction, nothing else.
+   * @throws DOMException of the transaction, "QuotaExceededError" for one; nothing of it has happened then
+   */
+  transact<T>(
+    stores: StoreName[],
+    mode: IDBTransactionMode,
+    run: (transaction: IDBTransaction) => T | Promise<T>,
+  ): Promise<T>;
+  close(): void;
+}
+
+const NAME = "smart-os-disks";
+
+/** @throws Error when the browser has no storage for this page */
+export async function openDatabase(): Promise<Database> {
+  let connection: IDBDatabase | null = await connect();
+  let opening: Promise<IDBDatabase> | null = null;
+  let isClosed = false;
+
+  /** The browser closes a connection when the user clears the page's data, or when its process for storage dies. */
+  const connected = async (): Promise<IDBDatabase> => {
+    if (isClosed) throw new Error("Cannot use the disks: their database is closed");
+    if (connection) return connection;
+    opening ??= connect().finally(() => {
+      opening = null;
+    });
+    connection = await opening;
+    watch(connection);
+    return connection;
+  };
+  const watch = (database: IDBDatabase): void => {
+    const drop = (): void => {
+      if (connection === database) connection = null;
+      database.close();
+    };
+    database.onclose = drop;
+    database.onversionchange = drop;
+  };
+  watch(connection);
+
+  return {
+    async transact(stores, mode, run) {
+      let transaction: IDBTransaction;
+      const begin = (database: IDBDatabase) => database.transaction(stores, mode, { durability: "strict" });
+      try {
+        transaction = begin(connection ?? (await connected()));
+      } catch (error) {
+        if (!(error instanceof DOMException) || error.name !== "InvalidStateError") throw error;
+        connection = null;
+        transaction = begin(await connected());
+      }
+      const ended = new Promise<void>((resolve, reject) => {
+        transaction.oncomplete = () => resolve();
+        transaction.onabort = () => reject(transaction.error ?? new DOMException("aborted", "AbortError"));
+      });
+      // The result is awaited below; until then a failure has no listener yet.
+      ended.catch(() => {});
+      let result: Awaited<ReturnType<typeof run>>;
+      try {
+        result = await run(transaction);
+      } catch (error) {
+        try {
+          transaction.abort();
+        } catch {
+          // It has ended by itself; its own reason says more than the request's.
+          await ended;
+        }
+        throw error;
+      }
+      await ended;
+      return result;
+    },
+    close() {
+      isClosed = true;
+      connection?.close();
+      connection = null;
+    },
+  };
+}
+
+/** The result of one request. */
+export function answer<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** The keys of a layer's chunks, of all or from `first` to `last`. */
+export function chunkRange(layer: number, first = 0, last = LAYER_CHUNKS - 1): IDBKeyRange {
+  return IDBKeyRange.bound(chunkKey(layer, first), chunkKey(layer, last));
+}
+
+function connect(): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(NAME, 1);
+    request.onupgradeneeded = () => {
+      const database = request.result;
+      database.createObjectStore("disks", { keyPath: "id" });
+      database.createObjectStore("layers", { autoIncrement: true });
+      database.createObjectStore("chunks");
+      database.createObjectStore("revisions");
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error("Cannot open the disks: another tab has an older version of them open"));
+  });
+}
