@@ -12,9 +12,14 @@ import { ensureSystem } from "./system.mjs";
 /** The judges. A test whose judge is missing fails; it is never skipped. */
 const JUDGES = {
   cpio: "cpio",
+  debugfs: "e2fsprogs",
   e2fsck: "e2fsprogs",
   file: "file",
+  "/usr/lib/grub/i386-pc/grub-bios-setup": "grub-pc-bin",
+  mkswap: "util-linux",
+  losetup: "mount",
   "qemu-system-i386": "qemu-system-x86",
+  sfdisk: "fdisk",
   unzip: "unzip",
 };
 

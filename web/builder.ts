@@ -1,16 +1,29 @@
 /** The page's side of the builder worker, and on this side the only importer of comlink. */
 import { proxy, type Remote, wrap } from "comlink";
-import type { BuilderApi, BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
+import type {
+  BuilderApi,
+  BuildFailure,
+  BuildProgress,
+  BuildRequest,
+  BuildResult,
+  DiskRequest,
+  DiskResult,
+  FormatRequest,
+} from "../worker/api.ts";
 
 export interface Builder {
   /** Starts the worker, so that it is there when the first build is asked for. */
   prepare(): void;
   /** Never rejects. A build that is under way is cancelled by the next one. A builder that was stopped starts anew. */
-  build(
-    request: BuildRequest,
-    options?: { signal?: AbortSignal; onProgress?(progress: BuildProgress): void },
-  ): Promise<BuildResult>;
+  build(request: BuildRequest, options?: BuildOptions): Promise<BuildResult>;
+  buildDisk(request: DiskRequest, options?: BuildOptions): Promise<DiskResult>;
+  formatDisk(request: FormatRequest, options?: BuildOptions): Promise<DiskResult>;
   stop(): void;
+}
+
+export interface BuildOptions {
+  signal?: AbortSignal;
+  onProgress?(progress: BuildProgress): void;
 }
 
 /** A worker that has had nothing to do for this long gives its memory back. */
@@ -62,6 +75,54 @@ export function createBuilder(system: URL): Builder {
     return started;
   };
 
+  /** Asks the worker for something, and answers whatever becomes of it. */
+  const ask = async <Result>(
+    call: (api: Remote<BuilderApi>, hear: (progress: BuildProgress) => void) => Promise<Result>,
+    { signal, onProgress }: BuildOptions,
+  ): Promise<Result | BuildFailure> => {
+    if (signal?.aborted) return failure("cancelled", CANCELLED);
+    clearTimeout(idle);
+    running ??= start();
+    const mine = running;
+    mine.pending += 1;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    const listen = (): void => {
+      clearTimeout(silence);
+      silence = setTimeout(() => mine.end(`it has been silent for ${SILENCE_MS / 1000} s`), SILENCE_MS);
+    };
+    listen();
+    const onAbort = (): void => {
+      void mine.api.cancel();
+      timer = setTimeout(() => {
+        giveUp(failure("cancelled", CANCELLED));
+        mine.end("it does not answer");
+      }, CANCEL_MS);
+    };
+    let giveUp: (result: BuildFailure) => void = () => {};
+    const cancelled = new Promise<BuildFailure>((resolve) => {
+      giveUp = resolve;
+    });
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      const hear = proxy((progress: BuildProgress) => {
+        listen();
+        onProgress?.(progress);
+      });
+      return await Promise.race([call(mine.api, hear), mine.death, cancelled]);
+    } catch (error) {
+      mine.end("it failed");
+      const state = error instanceof Error ? error.message : String(error);
+      return failure("crashed", `Cannot build: the builder stopped unexpectedly (${state}). Try again`);
+    } finally {
+      clearTimeout(timer);
+      clearTimeout(silence);
+      signal?.removeEventListener("abort", onAbort);
+      mine.pending -= 1;
+      if (running === mine && mine.pending === 0) idle = setTimeout(() => mine.end("it was idle"), IDLE_MS);
+    }
+  };
+
   return {
     prepare() {
       running ??= start();
@@ -70,49 +131,9 @@ export function createBuilder(system: URL): Builder {
       clearTimeout(idle);
       running?.end("it was stopped");
     },
-    async build(request, { signal, onProgress } = {}) {
-      if (signal?.aborted) return failure("cancelled", CANCELLED);
-      clearTimeout(idle);
-      running ??= start();
-      const mine = running;
-      mine.pending += 1;
-      let timer: ReturnType<typeof setTimeout> | undefined;
-      let silence: ReturnType<typeof setTimeout> | undefined;
-      const listen = (): void => {
-        clearTimeout(silence);
-        silence = setTimeout(() => mine.end(`it has been silent for ${SILENCE_MS / 1000} s`), SILENCE_MS);
-      };
-      listen();
-      const onAbort = (): void => {
-        void mine.api.cancel();
-        timer = setTimeout(() => {
-          giveUp(failure("cancelled", CANCELLED));
-          mine.end("it does not answer");
-        }, CANCEL_MS);
-      };
-      let giveUp: (result: BuildResult) => void = () => {};
-      const cancelled = new Promise<BuildResult>((resolve) => {
-        giveUp = resolve;
-      });
-      signal?.addEventListener("abort", onAbort, { once: true });
-      try {
-        const hear = proxy((progress: BuildProgress) => {
-          listen();
-          onProgress?.(progress);
-        });
-        return await Promise.race([mine.api.build(request, hear), mine.death, cancelled]);
-      } catch (error) {
-        mine.end("it failed");
-        const state = error instanceof Error ? error.message : String(error);
-        return failure("crashed", `Cannot build: the builder stopped unexpectedly (${state}). Try again`);
-      } finally {
-        clearTimeout(timer);
-        clearTimeout(silence);
-        signal?.removeEventListener("abort", onAbort);
-        mine.pending -= 1;
-        if (running === mine && mine.pending === 0) idle = setTimeout(() => mine.end("it was idle"), IDLE_MS);
-      }
-    },
+    build: (request, options = {}) => ask<BuildResult>((api, hear) => api.build(request, hear), options),
+    buildDisk: (request, options = {}) => ask<DiskResult>((api, hear) => api.buildDisk(request, hear), options),
+    formatDisk: (request, options = {}) => ask<DiskResult>((api) => api.formatDisk(request), options),
   };
 }
 

@@ -74,6 +74,7 @@ export async function openDatabase(): Promise<Database> {
       let result: Awaited<ReturnType<typeof run>>;
       try {
         result = await run(transaction);
+        commit(transaction);
       } catch (error) {
         try {
           transaction.abort();
@@ -92,6 +93,15 @@ export async function openDatabase(): Promise<Database> {
       connection = null;
     },
   };
+}
+
+/** Does not wait for the requests' own answers to come back before it commits. */
+function commit(transaction: IDBTransaction): void {
+  try {
+    transaction.commit();
+  } catch {
+    // It is already on its way: all its requests were answered.
+  }
 }
 
 /** The result of one request. */

@@ -3,6 +3,9 @@
  * pulling the builder into its own bundle. Results are plain values, because classes, `code` and `cause` do not
  * survive the structured clone and comlink flattens errors.
  */
+import type { SparseImage } from "./format/sparse-image.ts";
+
+export type { Extent, SparseImage } from "./format/sparse-image.ts";
 
 /** One entry of a project's root file system. `path` is absolute, normalised and never ends in "/". */
 export type ProjectFile =
@@ -67,8 +70,39 @@ export interface BuildFailure {
 
 export type BuildResult = BuildSuccess | BuildFailure;
 
+/** A bootable disk made from a project: one partition with GRUB before it, kernel and initramfs in its /boot. */
+export interface DiskRequest {
+  overlay: Overlay;
+  /** Of the whole disk, in MiB. */
+  sizeMb: number;
+  fileSystem: "ext2" | "ext3" | "ext4";
+  /** What GRUB gives the kernel beside `root=`. */
+  commandLine: string;
+  identity: DiskIdentity;
+}
+
+/** What would differ from one disk to the next by chance: given, so that the same request makes the same bytes. */
+export interface DiskIdentity {
+  /** 16 bytes, of the file system or the swap area. */
+  uuid: Uint8Array;
+  label: string;
+  /** Seconds since 1970-01-01 UTC. */
+  time: number;
+}
+
+/** An empty disk that is one file system or swap area, without a partition table. */
+export interface FormatRequest {
+  fileSystem: "ext2" | "ext3" | "ext4" | "swap";
+  sizeBytes: number;
+  identity: DiskIdentity;
+}
+
+export type DiskResult = { ok: true; image: SparseImage; buildMs: number } | BuildFailure;
+
 /** What the worker exposes over comlink. */
 export interface BuilderApi {
+  buildDisk(request: DiskRequest, onProgress: (progress: BuildProgress) => void): Promise<DiskResult>;
+  formatDisk(request: FormatRequest): Promise<DiskResult>;
   build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
   /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
   cancel(): void;

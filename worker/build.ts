@@ -1,28 +1,40 @@
-import type { BuildProgress, BuildRequest, BuildResult } from "./api.ts";
+import type {
+  BuildFailure,
+  BuildProgress,
+  BuildRequest,
+  BuildResult,
+  DiskRequest,
+  DiskResult,
+  FormatRequest,
+  SparseImage,
+} from "./api.ts";
 import { compressGzip } from "./compress.ts";
+import { composeDisk, type DiskParts, formatDisk } from "./disk.ts";
 import { FormatError } from "./format/file-tree.ts";
 import { hashSha256 } from "./hash.ts";
 import { buildInitramfs, MemoryError } from "./initramfs.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
 import { UnavailableError } from "./sources.ts";
 
+type OnBytes = (done: number, total: number) => void;
+
 export interface BuildInputs {
   defaults: readonly DefaultFile[];
-  loadParts(signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<SystemParts>;
+  loadParts(signal: AbortSignal, onProgress: OnBytes): Promise<SystemParts>;
 }
 
 /**
  * One build, from a request to bytes. It never rejects: whatever goes wrong comes back as a value with a sentence.
  * Runs the same in the page's worker and in Node.
  */
-export async function build(
+export function build(
   request: BuildRequest,
   inputs: BuildInputs,
   signal: AbortSignal,
   onProgress: (progress: BuildProgress) => void,
 ): Promise<BuildResult> {
   const startedAt = performance.now();
-  try {
+  return refusing(signal, async () => {
     const parts = await inputs.loadParts(signal, (done, total) => onProgress({ step: "fetch", done, total }));
     signal.throwIfAborted();
     const tree = composeTree(parts, inputs.defaults, request.overlay);
@@ -39,6 +51,59 @@ export async function build(
     signal.throwIfAborted();
     const sha256 = await hashSha256(bytes);
     return { ok: true, bytes, sha256, entries: tree.size, buildMs: performance.now() - startedAt };
+  });
+}
+
+/** A bootable disk, as a value likewise. */
+export function buildDisk(
+  request: DiskRequest,
+  inputs: BuildInputs & { loadDiskParts(signal: AbortSignal, onProgress: OnBytes): Promise<DiskParts> },
+  signal: AbortSignal,
+  onProgress: (progress: BuildProgress) => void,
+): Promise<DiskResult> {
+  const startedAt = performance.now();
+  return refusing(signal, async () => {
+    const onFetch = (done: number, total: number): void => onProgress({ step: "fetch", done, total });
+    const parts = await inputs.loadParts(signal, onFetch);
+    const diskParts = await inputs.loadDiskParts(signal, onFetch);
+    signal.throwIfAborted();
+    const tree = composeTree(parts, inputs.defaults, request.overlay);
+    onProgress({ step: "tree", done: tree.size, total: tree.size });
+    const image = composeDisk(tree, diskParts, request);
+    onProgress({ step: "pack", done: tree.size, total: tree.size });
+    return { ok: true, image: inOneBuffer(image), buildMs: performance.now() - startedAt };
+  });
+}
+
+/** An empty data disk, as a value likewise. */
+export function format(request: FormatRequest, signal: AbortSignal): Promise<DiskResult> {
+  const startedAt = performance.now();
+  return refusing(signal, async () => ({
+    ok: true,
+    image: inOneBuffer(formatDisk(request)),
+    buildMs: performance.now() - startedAt,
+  }));
+}
+
+/** Its extents look into buffers that others keep: those of one buffer can be handed over without a further copy. */
+function inOneBuffer({ size, extents }: SparseImage): SparseImage {
+  const all = new Uint8Array(extents.reduce((sum, { bytes }) => sum + bytes.length, 0));
+  let at = 0;
+  return {
+    size,
+    extents: extents.map(({ offset, bytes }) => {
+      const own = all.subarray(at, at + bytes.length);
+      own.set(bytes);
+      at += bytes.length;
+      return { offset, bytes: own };
+    }),
+  };
+}
+
+/** Runs a build; whatever it throws becomes a value. */
+async function refusing<Result>(signal: AbortSignal, run: () => Promise<Result>): Promise<Result | BuildFailure> {
+  try {
+    return await run();
   } catch (error) {
     if (signal.aborted) return { ok: false, reason: "cancelled", problem: "Cannot finish the build: it was cancelled" };
     if (error instanceof MemoryError) return { ok: false, reason: "too-large", problem: error.message };

@@ -1,3 +1,4 @@
+import type { DiskParts } from "./disk.ts";
 import { hashSha256 } from "./hash.ts";
 import type { SystemParts } from "./recipe.ts";
 
@@ -5,7 +6,10 @@ interface Manifest {
   artefacts: { name: string; size: number; sha256: string }[];
 }
 
-const NAMES = ["busybox", "busybox.links", "modules.cpio"] as const;
+const PARTS = ["busybox", "busybox.links", "modules.cpio"] as const;
+const DISK_PARTS = ["bzImage", "boot.img", "core.img"] as const;
+
+type OnBytes = (done: number, total: number) => void;
 
 /** A download that did not succeed; `message` is for the user. */
 export class UnavailableError extends Error {
@@ -17,14 +21,15 @@ export class UnavailableError extends Error {
  * @param base URL of the folder that holds manifest.json
  */
 export function createSources(base: string): {
-  load(signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<SystemParts>;
+  load(signal: AbortSignal, onProgress: OnBytes): Promise<SystemParts>;
+  /** What a disk needs beside them. */
+  loadDisk(signal: AbortSignal, onProgress: OnBytes): Promise<DiskParts>;
 } {
-  let kept: SystemParts | null = null;
-  return {
-    async load(signal, onProgress) {
-      if (kept) return kept;
+  const kept = new Map<string, Uint8Array>();
+  const load = async (names: readonly string[], signal: AbortSignal, onProgress: OnBytes): Promise<Uint8Array[]> => {
+    if (!names.every((name) => kept.has(name))) {
       const { artefacts } = await loadManifest(base, signal);
-      const wanted = NAMES.map((name) => {
+      const wanted = names.map((name) => {
         const artefact = artefacts.find((candidate) => candidate.name === name);
         if (!artefact) throw new UnavailableError(`Cannot load ${name}: system/manifest.json does not list it`);
         return artefact;
@@ -39,9 +44,18 @@ export function createSources(base: string): {
           }),
         ),
       );
-      const [busybox, links, modules] = files as [Uint8Array, Uint8Array, Uint8Array];
-      kept = { busybox, busyboxLinks: new TextDecoder().decode(links), modules };
-      return kept;
+      for (const [index, name] of names.entries()) kept.set(name, files[index] as Uint8Array);
+    }
+    return names.map((name) => kept.get(name) as Uint8Array);
+  };
+  return {
+    async load(signal, onProgress) {
+      const [busybox, links, modules] = (await load(PARTS, signal, onProgress)) as [Uint8Array, Uint8Array, Uint8Array];
+      return { busybox, busyboxLinks: new TextDecoder().decode(links), modules };
+    },
+    async loadDisk(signal, onProgress) {
+      const [kernel, boot, core] = (await load(DISK_PARTS, signal, onProgress)) as [Uint8Array, Uint8Array, Uint8Array];
+      return { kernel, grub: { boot, core } };
     },
   };
 }
