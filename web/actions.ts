@@ -3,7 +3,7 @@ import type { BuildResult } from "../worker/api.ts";
 import type { Library } from "./library.ts";
 import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
-import type { Actions, AppState, BootMode, Notice, Store } from "./state.ts";
+import type { Actions, AppState, BootMode, DiskActions, Notice, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -20,6 +20,7 @@ export interface ActionParts {
   remember(settings: Partial<Pick<AppState, "theme" | "language">>): void;
   /** The whole project as one file. */
   bundle(): Promise<Blob>;
+  disks: DiskActions;
 }
 
 /** A file larger than this does not fit into any machine that the page offers. */
@@ -156,6 +157,7 @@ export function createActions(parts: ActionParts): Actions {
     },
     dismissNotice: (id) =>
       store.update((state) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) })),
+    disks: parts.disks,
   };
   return actions;
 }

@@ -315,6 +315,7 @@ export interface Actions {
   downloadInitramfs(): void;
   retrySave(): void;
   dismissNotice(id: number): void;
+  readonly disks: DiskActions;
 }
 
 export interface Store {

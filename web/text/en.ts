@@ -1,5 +1,6 @@
 import type { StorageProblem } from "../library.ts";
 import type { Phase, Problem } from "../state.ts";
+import { enDisks } from "./en-disks.ts";
 
 /** The words in English; their shape is what every language must have. */
 export const en = {
@@ -213,4 +214,6 @@ export const en = {
   makeExecutable: "Make it executable",
   revertChange: "Undo this change",
   editorPhrases: {} as Record<string, string>,
+
+  disks: enDisks,
 };

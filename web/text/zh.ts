@@ -1,4 +1,5 @@
 import type { Text } from "../text.ts";
+import { zhDisks } from "./zh-disks.ts";
 
 export const zh: Text = {
   files: "文件",
@@ -217,4 +218,6 @@ export const zh: Text = {
     "$ unchanged lines": "$ 行未改动",
     "Selection deleted": "已删除所选内容",
   },
+
+  disks: zhDisks,
 };

@@ -7,12 +7,14 @@ interface DialogOptions {
   /** The word on the confirming button; without it the dialog only shows something. */
   confirm?: string;
   className?: string;
+  /** Confirming it loses something. */
+  danger?: boolean;
 }
 
 /** Opens a dialog around some content. Resolves to whether it was confirmed; the focus goes back to where it was. */
 export function openDialog(
   text: Text,
-  { title, confirm, className }: DialogOptions,
+  { title, confirm, className, danger }: DialogOptions,
   ...content: HTMLElement[]
 ): Promise<boolean> {
   const before = document.activeElement instanceof HTMLElement ? document.activeElement : null;
@@ -35,7 +37,7 @@ export function openDialog(
         "div",
         { className: "dialog-actions" },
         textButton(text.cancel, () => dialog.close()),
-        el("button", { type: "submit", className: "button primary" }, confirm),
+        el("button", { type: "submit", className: `button ${danger ? "danger" : "primary"}` }, confirm),
       ),
     );
   dialog.append(form);
