@@ -1,7 +1,7 @@
 /** The views over made-up states: no machine, no storage. `?scenario=` chooses the state, `harness` is for the tests. */
-import { type Actions, type AppState, createStore } from "../../web/state.ts";
+import { type Actions, type AppState, createStore, type DiskActions } from "../../web/state.ts";
 import { mountWorkbench } from "../../web/views/workbench.ts";
-import { BASE, openFile, SCENARIOS, setText } from "./views.states.ts";
+import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
 
 export interface Harness {
   calls: [name: string, ...parameters: unknown[]][];
@@ -51,14 +51,26 @@ const EFFECTS: Partial<Actions> = {
   },
   dismissNotice: (id) => set({ notices: store.state.notices.filter((notice) => notice.id !== id) }),
 };
-const actions = new Proxy(EFFECTS, {
-  get:
-    (effects, name: string) =>
-    (...values: unknown[]) => {
-      calls.push([name, ...values]);
-      (effects as Record<string, (...values: unknown[]) => void>)[name]?.(...values);
-    },
-}) as Actions;
+const DISK_EFFECTS: Partial<DiskActions> = {
+  list: listDisk,
+  put: putOnDisk,
+  removeEntry: removeFromDisk,
+  detach: (id) => set({ disks: store.state.disks.map((disk) => (disk.id === id ? { ...disk, drive: null } : disk)) }),
+};
+/** Notes every call under its name, and has its effect when there is one. */
+function noted<T extends object>(prefix: string, effects: Partial<T>): T {
+  return new Proxy(effects, {
+    get:
+      (known, name: string) =>
+      (...values: unknown[]) => {
+        calls.push([prefix + name, ...values]);
+        return (known as Record<string, (...values: unknown[]) => unknown>)[name]?.(...values);
+      },
+  }) as T;
+}
+const disks = noted("disks.", DISK_EFFECTS);
+const others = noted("", EFFECTS);
+const actions = new Proxy(others, { get: (all, name: keyof Actions) => (name === "disks" ? disks : all[name]) });
 
 const root = document.getElementById("workbench") as HTMLElement;
 const { terminal, screenContainer } = mountWorkbench(root, store, actions);

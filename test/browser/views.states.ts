@@ -2,6 +2,8 @@
 
 import {
   type AppState,
+  type DiskEntry,
+  type DiskRow,
   type FileRow,
   type MachineState,
   NO_NETWORK,
@@ -149,6 +151,125 @@ const PANIC = `[    1.702133] Run /init as init process
 [    1.731630] CPU: 0 PID: 1 Comm: init Not tainted 6.12.48 #1
 [    1.732418] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000100 ]---`;
 
+const MIB = 1024 * 1024;
+const disk = (id: string, change: Partial<DiskRow> = {}): DiskRow => ({
+  id,
+  name: id,
+  kind: "data",
+  sizeBytes: 64 * MIB,
+  storedBytes: 2.4 * MIB,
+  usedBytes: 18.2 * MIB,
+  fileSystem: "ext4",
+  label: "",
+  drive: null,
+  inUse: false,
+  build: null,
+  changed: false,
+  readOnly: false,
+  work: null,
+  problem: null,
+  ...change,
+});
+const systemDisk = (change: Partial<DiskRow> = {}): DiskRow =>
+  disk("system", {
+    kind: "system",
+    drive: "sda",
+    sizeBytes: 256 * MIB,
+    usedBytes: 21 * MIB,
+    storedBytes: 22.6 * MIB,
+    label: "smart-os",
+    build: "current",
+    ...change,
+  });
+
+export const DISKS: DiskRow[] = [
+  systemDisk({ build: "stale", changed: true }),
+  disk("data", { drive: "sdb", inUse: true, usedBytes: null, label: "DATA", changed: true, storedBytes: 20.1 * MIB }),
+  disk("swap", { drive: "sdc", fileSystem: "swap", usedBytes: null, storedBytes: 4096 }),
+  disk("course", {
+    name: "course material",
+    fileSystem: "ext2",
+    label: "COURSE",
+    sizeBytes: 1536 * MIB,
+    usedBytes: 421 * MIB,
+    storedBytes: 430 * MIB,
+    changed: true,
+  }),
+  disk("image", { name: "<i>alpine</i>.img", fileSystem: "partitions", usedBytes: null, sizeBytes: 130 * MIB }),
+];
+
+/** All that may have to be told of a disk. */
+const TROUBLED_DISKS: DiskRow[] = [
+  systemDisk({ work: { what: "build", done: 42, total: 100 } }),
+  disk("full", {
+    name: "full",
+    drive: "sdb",
+    usedBytes: 63.5 * MIB,
+    storedBytes: 66 * MIB,
+    problem: "The browser's storage is full: what the guest wrote last is not kept.",
+  }),
+  disk("other", { name: "in another tab", readOnly: true, drive: "sdc" }),
+  disk("import", {
+    name: "a-disk-image-with-a-very-long-name-that-has-no-spaces-at-all.img",
+    fileSystem: "unknown",
+    usedBytes: null,
+    drive: "sdd",
+    work: { what: "import", done: 0, total: 0 },
+  }),
+  disk("idle", { label: "一二三四五" }),
+];
+
+const entry = (name: string, change: Partial<DiskEntry> = {}): DiskEntry => ({
+  name,
+  kind: "file",
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  size: 1204,
+  mtime: 1_740_834_300,
+  ...change,
+});
+const LISTINGS = new Map<string, DiskEntry[]>([
+  [
+    "/",
+    [
+      entry("empty", { kind: "directory", mode: 0o755, size: 0 }),
+      entry("forbidden", { kind: "directory", mode: 0o700, size: 0 }),
+      entry("many", { kind: "directory", mode: 0o755, size: 0 }),
+      entry("notes", { kind: "directory", mode: 0o1777, size: 0 }),
+      entry("<b>bold</b>.txt", { size: 0 }),
+      entry("current", { kind: "symlink", mode: 0o777, size: 0, target: "notes/2025" }),
+      entry("pipe", { kind: "fifo", mode: 0o600, size: 0 }),
+      entry("run.sh", { mode: 0o755, size: 48_213 }),
+      entry("中文文件名 with a rather long name that does not fit.tar.gz", { size: 21_400_000 }),
+    ],
+  ],
+  ["/notes", [entry("2025", { kind: "directory", mode: 0o755, size: 0 }), entry("todo.txt")]],
+  ["/notes/2025", [entry("march.txt")]],
+  ["/empty", []],
+  ["/many", Array.from({ length: 1200 }, (_, index) => entry(`file-${String(index).padStart(4, "0")}`))],
+]);
+
+/** A disk's directories: they answer late, as real ones do. */
+export async function listDisk(_id: string, path: string): Promise<DiskEntry[]> {
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  const found = LISTINGS.get(path);
+  if (!found) throw new Error("Cannot read the directory: its first block is damaged");
+  return [...found];
+}
+
+export async function putOnDisk(_id: string, directory: string, files: readonly File[]): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  if (files.some(({ name }) => name === "huge.bin")) throw new Error("Cannot put huge.bin: the disk has 12 MB left");
+  for (const { name, size } of files) LISTINGS.get(directory)?.push(entry(name, { size }));
+}
+
+export async function removeFromDisk(_id: string, path: string): Promise<void> {
+  const at = path.lastIndexOf("/");
+  const directory = path.slice(0, at) || "/";
+  LISTINGS.set(directory, LISTINGS.get(directory)?.filter(({ name }) => name !== path.slice(at + 1)) ?? []);
+}
+
 export const BASE: AppState = {
   language: "en",
   theme: "system",
@@ -244,4 +365,14 @@ export const SCENARIOS: Record<string, () => Partial<AppState>> = {
   binary: () => ({ openFile: openFile("/root/logo.png") }),
   script: () => ({ openFile: openFile("/etc/init.d/hello") }),
   embed: () => ({ embed: true }),
+  disks: () => ({ disks: DISKS, quota: { used: 512 * MIB, total: 10 * 1024 * MIB } }),
+  "disks-troubled": () => ({
+    disks: TROUBLED_DISKS,
+    quota: { used: 60.5 * 1024 * MIB, total: 61 * 1024 * MIB },
+  }),
+  "disks-first": () => ({
+    disks: [systemDisk({ build: "unbuilt", storedBytes: 0, usedBytes: null })],
+    quota: { used: 5 * MIB, total: 10 * 1024 * MIB },
+  }),
+  "disks-read-only": () => ({ disks: DISKS, writable: false, pendingEdits: false }),
 };

@@ -83,7 +83,8 @@ export const zhDisks: Text["disks"] = {
   resetLoss: "系统写入其中的内容将全部丢失，且无法撤销。",
   resetConfirm: "还原",
   mergeTitle: (name) => `合并“${name}”？`,
-  mergeHint: "系统写入的内容将成为磁盘的最初内容，被替换的部分所占空间会释放。此后还原只会回到这里，不再回到之前的内容。",
+  mergeHint:
+    "系统写入的内容将成为磁盘的最初内容，被替换的部分所占空间会释放。此后还原只会回到这里，不再回到之前的内容。",
   mergeConfirm: "合并",
 
   name: "名称",

@@ -145,8 +145,7 @@ async function askSystemDisk(text: Text, actions: DiskActions, disk: DiskRow): P
     ...SYSTEM_FILE_SYSTEMS.map((value) => el("option", { value }, words.fileSystems[value])),
   );
   fileSystem.value = SYSTEM_FILE_SYSTEMS.find((value) => value === disk.fileSystem) ?? "ext4";
-  const chosen = (): (typeof SYSTEM_FILE_SYSTEMS)[number] =>
-    fileSystem.value as (typeof SYSTEM_FILE_SYSTEMS)[number];
+  const chosen = (): (typeof SYSTEM_FILE_SYSTEMS)[number] => fileSystem.value as (typeof SYSTEM_FILE_SYSTEMS)[number];
   const size = createSizeField(text, Math.round(disk.sizeBytes / MIB), (sizeMb) => checkSize(text, sizeMb, chosen()));
   const fileSystemHint = el("p", { className: "soft small-print" });
   const examine = (): void => {

@@ -91,7 +91,8 @@ export function createSizeField(
     const problem = check(sizeMb());
     number.setCustomValidity(problem);
     fault.textContent = problem;
-    for (const button of presets) button.setAttribute("aria-pressed", String(Number(button.dataset.sizeMb) === sizeMb()));
+    for (const button of presets)
+      button.setAttribute("aria-pressed", String(Number(button.dataset.sizeMb) === sizeMb()));
   };
   number.addEventListener("input", examine);
   unit.addEventListener("change", examine);

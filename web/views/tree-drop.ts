@@ -1,13 +1,15 @@
 import { parentOf } from "./tree-rows.ts";
 
 /**
- * Lets files be dropped onto the tree: onto a folder, onto a file's folder, or beside all rows for the root.
+ * Lets files be dropped onto an element.
  * @param mark shows where a drop would go, null for nowhere
+ * @param under where a drop at this place goes to; in the tree a folder, a file's folder, or beside all rows the root
  */
 export function acceptDrops(
   element: HTMLElement,
   mark: (directory: string | null) => void,
   drop: (directory: string, files: readonly File[]) => void,
+  under: (event: DragEvent) => string = folderUnder,
 ): void {
   const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
   // Each row that is left tells so, too: only where the pointer went counts. A browser that does not say is put right by
@@ -19,13 +21,13 @@ export function acceptDrops(
     if (!hasFiles(event)) return;
     event.preventDefault();
     if (event.dataTransfer) event.dataTransfer.dropEffect = "copy";
-    mark(folderUnder(event));
+    mark(under(event));
   });
   element.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
     mark(null);
-    drop(folderUnder(event), [...(event.dataTransfer?.files ?? [])]);
+    drop(under(event), [...(event.dataTransfer?.files ?? [])]);
   });
 }
 

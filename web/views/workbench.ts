@@ -5,6 +5,7 @@ import { createTerminal, type Terminal } from "../terminal.ts";
 import { type Text, textOf } from "../text.ts";
 import { createBanner } from "./banner.ts";
 import { createBar } from "./bar.ts";
+import { createDisks } from "./disks.ts";
 import { createEditorPanel } from "./editor-panel.ts";
 import { createMachinePanel, type MachineTab } from "./machine-panel.ts";
 import { createNotices } from "./notices.ts";
@@ -113,11 +114,26 @@ export function createWorkbench(
 ): Workbench {
   const bar = createBar(text, actions);
   const banner = createBanner(text, actions);
-  const tree = createTree(text, actions);
+  // Opening a file shows it, also when it is the open one already and nothing changes in the state.
+  const opening: Actions = Object.create(actions, {
+    openFile: {
+      value: (path: string) => {
+        actions.openFile(path);
+        panels.show("editor");
+      },
+    },
+  });
+  const tree = createTree(text, opening);
   const editor = createEditorPanel(text, actions, loadEditor);
-  const machine = createMachinePanel(text, actions, terminal, screen);
+  const disks = createDisks(text, actions.disks);
+  const machine = createMachinePanel(text, opening, terminal, screen);
   const notices = createNotices(text, actions);
-  const panels = createPanels(text, { tree: tree.element, editor: editor.element, machine: machine.element });
+  const panels = createPanels(text, {
+    tree: tree.element,
+    editor: editor.element,
+    disks: disks.element,
+    machine: machine.element,
+  });
 
   const skip = (label: string, run: () => void): HTMLElement => {
     const button = el("button", { type: "button", className: "skip" }, label);
@@ -131,16 +147,22 @@ export function createWorkbench(
       isThere: () => true,
       focus: () => bar.element.querySelector<HTMLElement>("button")?.focus(),
     },
-    { element: tree.element, isThere: () => !panels.isFolded("tree"), focus: focusTree, name: "tree" as const },
+    { element: tree.element, isThere: () => !panels.isAway("tree"), focus: focusTree, name: "tree" as const },
     {
       element: editor.element,
-      isThere: () => !panels.isFolded("editor"),
+      isThere: () => !panels.isAway("editor"),
       focus: () => editor.focus(),
       name: "editor" as const,
     },
     {
+      element: disks.element,
+      isThere: () => !panels.isAway("disks"),
+      focus: () => disks.focus(),
+      name: "disks" as const,
+    },
+    {
       element: machine.element,
-      isThere: () => !panels.isFolded("machine"),
+      isThere: () => !panels.isAway("machine"),
       focus: () => machine.focus(),
       name: "machine" as const,
     },
@@ -168,7 +190,7 @@ export function createWorkbench(
     showMachineTab: (tab) => machine.show(tab),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
-      for (const view of [bar, banner, tree, editor, machine, notices]) view.update(state);
+      for (const view of [bar, banner, tree, editor, disks, machine, notices]) view.update(state);
       // A chosen file comes to the front, and so does the machine when it boots or fails.
       const path = state.openFile?.path ?? "";
       if (openPath !== undefined && path !== "" && path !== openPath) panels.show("editor");
