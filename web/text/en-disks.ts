@@ -5,14 +5,14 @@ export const enDisks = {
   title: "Disks",
   system: "System disk",
   inMachine: "In the machine",
-  beside: "Beside the machine",
+  beside: "Detached",
   newDisk: "New disk",
   importImage: "Import a disk image",
   importHint: "A raw image, gzipped or not",
   dropImage: "Drop to import as a disk",
   none: "No data disks yet",
   noneHint:
-    "What is written to a data disk stays here when the machine is off. Make one, or drop a disk image onto this place.",
+    "What is written to a data disk stays here when the machine is off. Make one, or import a disk image: it can also be dropped here.",
 
   fileSystems: {
     ext2: "ext2",
@@ -26,7 +26,7 @@ export const enDisks = {
   labelled: (label: string) => `label ${label}`,
   used: (used: string, size: string) => `${used} of ${size} used`,
   stored: (stored: string) => `${stored} in this browser`,
-  inUse: "in use",
+  usedNow: "in use",
   fromNextBoot: "from the next boot on",
   untilNextBoot: "until the machine stops",
   drive: (drive: string) => `Drive ${drive}`,
@@ -37,10 +37,7 @@ export const enDisks = {
     stale: "The project has changed since this disk was built.",
     current: "Built from the project as it is.",
   },
-  changed: {
-    system: "The guest has written to it since it was built.",
-    data: "The guest has written to it.",
-  } as Record<DiskRow["kind"], string>,
+  changed: "The guest has written to it since it was built.",
   readOnly: "Another tab writes to it; here it can only be read.",
   work: {
     build: "Building",
@@ -77,7 +74,7 @@ export const enDisks = {
   remove: "Delete",
   cancelWork: (work: string, name: string) => `Cancel: ${work}, ${name}`,
   whyNot: {
-    inUse: "In use: its files and its size come after shutting down.",
+    inUse: "In use: some of this comes after shutting down.",
     readOnly: "Another tab writes to it.",
     work: "Work is under way.",
   },
@@ -120,11 +117,11 @@ export const enDisks = {
   label: "Label",
   labelHint: "optional",
   labelLong: (most: number, bytes: number) => `${most} bytes at most; these are ${bytes}.`,
-  fstab: "Mount it at every boot (a line in /etc/fstab)",
-  fstabSwap: "Use it as swap at every boot (a line in /etc/fstab)",
+  fstab: "Attach it and mount it at every boot (a line in /etc/fstab)",
+  fstabSwap: "Attach it and use it as swap at every boot (a line in /etc/fstab)",
   mountAt: "Mount point",
   mountRelative: "The mount point must begin with “/”.",
-  mountSpace: "The mount point must not contain spaces.",
+  mountSpace: "The mount point must not contain spaces or “#”.",
   mountRoot: "The root is taken: choose a directory below it.",
   systemHint: "Takes effect when the disk is built next.",
 

@@ -11,7 +11,7 @@ export const zhDisks: Text["disks"] = {
   importHint: "原始映像，可用 gzip 压缩",
   dropImage: "松开即导入为磁盘",
   none: "还没有数据盘",
-  noneHint: "写入数据盘的内容在关机后仍会保留。可以新建一块，也可以把磁盘映像拖到这里。",
+  noneHint: "写入数据盘的内容在关机后仍会保留。可以新建一块，也可以导入磁盘映像，或直接拖到这里。",
 
   fileSystems: {
     ext2: "ext2",
@@ -25,7 +25,7 @@ export const zhDisks: Text["disks"] = {
   labelled: (label) => `卷标 ${label}`,
   used: (used, size) => `已用 ${used}，共 ${size}`,
   stored: (stored) => `占用浏览器 ${stored}`,
-  inUse: "使用中",
+  usedNow: "使用中",
   fromNextBoot: "下次启动起生效",
   untilNextBoot: "停机后断开",
   drive: (drive) => `驱动器 ${drive}`,
@@ -35,7 +35,7 @@ export const zhDisks: Text["disks"] = {
     stale: "制作之后，项目又有改动。",
     current: "与当前项目一致。",
   },
-  changed: { system: "制作之后，系统曾向其中写入内容。", data: "系统曾向其中写入内容。" },
+  changed: "制作之后，系统曾向其中写入内容。",
   readOnly: "另一个标签页正在写入，这里只能读取。",
   work: {
     build: "正在制作",
@@ -71,7 +71,7 @@ export const zhDisks: Text["disks"] = {
   remove: "删除",
   cancelWork: (work, name) => `取消：${work}，${name}`,
   whyNot: {
-    inUse: "使用中：关机后才能查看文件或调整大小。",
+    inUse: "使用中：部分操作要关机后才能进行。",
     readOnly: "另一个标签页正在写入。",
     work: "正在处理。",
   },
@@ -112,11 +112,11 @@ export const zhDisks: Text["disks"] = {
   label: "卷标",
   labelHint: "可选",
   labelLong: (most, bytes) => `最多 ${most} 字节，现在是 ${bytes} 字节。`,
-  fstab: "每次启动时挂载（写入 /etc/fstab）",
-  fstabSwap: "每次启动时用作交换区（写入 /etc/fstab）",
+  fstab: "接入机器，并在每次启动时挂载（写入 /etc/fstab）",
+  fstabSwap: "接入机器，并在每次启动时用作交换区（写入 /etc/fstab）",
   mountAt: "挂载点",
   mountRelative: "挂载点必须以“/”开头。",
-  mountSpace: "挂载点不能包含空格。",
+  mountSpace: "挂载点不能包含空格或“#”。",
   mountRoot: "根目录已被占用，请选择其下的目录。",
   systemHint: "下次制作该磁盘时生效。",
 

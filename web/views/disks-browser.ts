@@ -87,7 +87,9 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
       listing = { state: "failed", problem: error instanceof Error ? error.message : String(error) };
     }
     draw();
-    if (focusOn !== null) focusEntry(focusOn);
+    // Whoever went elsewhere in the meantime stays there.
+    const active = document.activeElement;
+    if (focusOn !== null && (element.contains(active) || active === document.body)) focusEntry(focusOn);
   };
   const go = (to: string): void => {
     const from = path;

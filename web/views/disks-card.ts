@@ -1,10 +1,13 @@
 import { html, nothing, type TemplateResult } from "lit-html";
-import { type AppState, type DiskActions, type DiskRow, DRIVES } from "../state.ts";
+import type { AppState, DiskActions, DiskRow } from "../state.ts";
 import type { Text } from "../text.ts";
+import { areDrivesTaken } from "./disks-create.ts";
 import { build, diskItems, hasFiles, nameOf } from "./disks-menu.ts";
 import { formatSize } from "./disks-size.ts";
 import { type IconName, icon } from "./icon.ts";
 import { openMenu } from "./menu.ts";
+
+const BUILD_ICONS = { unbuilt: "layers", stale: "restart", current: "check" } as const;
 
 export interface CardParts {
   text: Text;
@@ -19,10 +22,14 @@ export function drawDisk(parts: CardParts, disk: DiskRow): TemplateResult {
   const { text, actions } = parts;
   const words = text.disks;
   const name = nameOf(text, disk);
+  const isOn = parts.state().machine.poweredAt !== null;
   const facts = [
     words.fileSystems[disk.fileSystem],
     formatSize(disk.sizeBytes),
     ...(disk.label === "" ? [] : [words.labelled(disk.label)]),
+    // What the running machine does not know yet. Whether it has the system disk is the boot mode's to say.
+    ...(isOn && disk.kind === "data" && disk.drive !== null && !disk.inUse ? [words.fromNextBoot] : []),
+    ...(disk.drive === null && disk.inUse ? [words.untilNextBoot] : []),
   ];
   const showMenu = (event: Event): void => {
     const now = parts.state();
@@ -33,7 +40,7 @@ export function drawDisk(parts: CardParts, disk: DiskRow): TemplateResult {
     <div class="disk-head">
       ${icon("disk")}
       <h3 class="disk-name" id=${`disk-name-${disk.id}`}>${name}</h3>
-      ${drawPlace(text, disk, parts.state())}
+      ${drawPlace(text, disk)}
       <span class="space"></span>
       <button
         type="button"
@@ -52,21 +59,14 @@ export function drawDisk(parts: CardParts, disk: DiskRow): TemplateResult {
 }
 
 /** The drive it is in, and whether the machine has it already. */
-function drawPlace(text: Text, disk: DiskRow, { machine }: AppState): TemplateResult | typeof nothing {
+function drawPlace(text: Text, { drive, inUse, build }: DiskRow): TemplateResult | typeof nothing {
   const words = text.disks;
-  const isOn = machine.status !== "off" && machine.poweredAt !== null;
-  const when = disk.inUse
-    ? disk.drive === null
-      ? words.untilNextBoot
-      : words.inUse
-    : disk.drive !== null && isOn
-      ? words.fromNextBoot
-      : null;
+  if (build === "unbuilt") return nothing;
   return html`${
-    disk.drive
-      ? html`<span class="drive" data-in-use=${disk.inUse} title=${words.drive(disk.drive)}>${disk.drive}</span>`
-      : nothing
-  }${when === null ? nothing : html`<span class="drive-when" data-in-use=${disk.inUse}>${when}</span>`}`;
+    drive === null
+      ? nothing
+      : html`<span class="drive" data-in-use=${inUse} title=${words.drive(drive)}>${drive}</span>`
+  }${inUse ? html`<span class="in-use">${words.usedNow}</span>` : nothing}`;
 }
 
 function drawSizes(text: Text, disk: DiskRow): TemplateResult | typeof nothing {
@@ -98,8 +98,8 @@ function drawNotes(text: Text, disk: DiskRow): TemplateResult {
     html`<p class="disk-note" data-kind=${kind} role=${kind === "problem" ? "alert" : nothing}>${icon(face)}<span>${line}</span></p>`;
   return html`${disk.problem ? note("problem", "warning", disk.problem) : nothing}
   ${disk.readOnly ? note("read-only", "lock", words.readOnly) : nothing}
-  ${disk.build ? note(disk.build, disk.build === "current" ? "check" : disk.build === "stale" ? "restart" : "layers", words.build[disk.build]) : nothing}
-  ${disk.changed ? note("changed", "pencil", words.changed[disk.kind]) : nothing}`;
+  ${disk.build && disk.work?.what !== "build" ? note(disk.build, BUILD_ICONS[disk.build], words.build[disk.build]) : nothing}
+  ${disk.kind === "system" && disk.changed ? note("changed", "pencil", words.changed) : nothing}`;
 }
 
 function drawWork(
@@ -112,7 +112,7 @@ function drawWork(
   const share = total > 0 ? Math.min(1, done / total) : null;
   return html`<div class="disk-work">
     <span class="disk-work-words">${words}${share === null ? " …" : ` ${Math.floor(share * 100)} %`}</span>
-    <progress max="1" .value=${share ?? nothing} value=${share ?? nothing} aria-label=${words}></progress>
+    <progress max="1" value=${share ?? nothing} aria-label=${words}></progress>
     <button
       type="button"
       class="button small"
@@ -159,7 +159,7 @@ function drawButtons(parts: CardParts, disk: DiskRow): TemplateResult {
       ${files}
     </div>`;
   }
-  const isFull = DRIVES.every((drive) => state.disks.some((other) => other.drive === drive));
+  const isFull = areDrivesTaken(state.disks);
   return html`<div class="disk-buttons">
     ${
       disk.drive === null

@@ -1,5 +1,5 @@
 import { el } from "../dom.ts";
-import type { AppState, DiskActions, DiskFileSystem } from "../state.ts";
+import { type AppState, type DiskActions, type DiskFileSystem, type DiskRow, DRIVES } from "../state.ts";
 import type { Text } from "../text.ts";
 import { openDialog } from "./dialog.ts";
 import { checkSize, createSizeField, formatSize, MIB } from "./disks-size.ts";
@@ -46,7 +46,14 @@ export async function askNewDisk(text: Text, actions: DiskActions, { disks, quot
   });
   const labelFault = createFault();
   const labelBlock = el("div", {}, el("label", { className: "labelled" }, words.label, label), labelFault);
-  const wantsMount = el("input", { type: "checkbox", checked: true, dataset: { testid: "disk-fstab" } });
+  // The line names the drive, so that there has to be one for it.
+  const isFull = areDrivesTaken(disks);
+  const wantsMount = el("input", {
+    type: "checkbox",
+    checked: !isFull,
+    disabled: isFull,
+    dataset: { testid: "disk-fstab" },
+  });
   const wantsMountWords = el("span");
   const mountAt = el("input", {
     className: "field mono",
@@ -61,6 +68,7 @@ export async function askNewDisk(text: Text, actions: DiskActions, { disks, quot
     "div",
     { className: "mount-block" },
     el("label", { className: "choice" }, wantsMount, wantsMountWords),
+    el("p", { className: "soft small-print", hidden: !isFull }, words.allTaken),
     mountLabel,
     mountFault,
   );
@@ -106,6 +114,10 @@ export async function askNewDisk(text: Text, actions: DiskActions, { disks, quot
   });
 }
 
+export function areDrivesTaken(disks: readonly DiskRow[]): boolean {
+  return DRIVES.every((drive) => disks.some((disk) => disk.drive === drive));
+}
+
 export function checkName(text: Text, name: string, taken: readonly string[]): string {
   if (name === "") return text.nameEmpty;
   return taken.includes(name) ? text.disks.nameTaken(name) : "";
@@ -124,14 +136,14 @@ function checkLabel(text: Text, label: string, isSwap: boolean): string {
   return bytes > most ? text.disks.labelLong(most, bytes) : "";
 }
 
-/** Spaces end a field of fstab, so that the name's become dashes. */
+/** Spaces end a field of fstab and "#" begins a comment, so that the name's become dashes. */
 function mountPointFor(name: string): string {
-  return `/mnt/${name.trim().replace(/[\s/]+/g, "-") || "data"}`;
+  return `/mnt/${name.trim().replace(/[\s/#]+/g, "-") || "data"}`;
 }
 
 function checkMountPoint(text: Text, path: string): string {
   if (!path.startsWith("/")) return text.disks.mountRelative;
-  if (/\s/.test(path)) return text.disks.mountSpace;
+  if (/[\s#]/.test(path)) return text.disks.mountSpace;
   return /^\/+$/.test(path) ? text.disks.mountRoot : "";
 }
 

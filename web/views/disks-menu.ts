@@ -60,10 +60,10 @@ export function diskItems(text: Text, actions: DiskActions, disk: DiskRow, state
       {
         label: words.duplicate,
         icon: "layers",
-        disabled: !state.writable || isBusy,
+        disabled: !state.writable || isBusy || disk.inUse,
         run: () => actions.duplicate(disk.id),
       },
-      { label: words.download, icon: "download", disabled: isBusy, run: () => actions.download(disk.id) },
+      { label: words.download, icon: "download", disabled: isBusy || disk.inUse, run: () => actions.download(disk.id) },
       "separator",
       {
         label: `${words.reset[disk.kind]} …`,

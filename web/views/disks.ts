@@ -59,7 +59,7 @@ export function createDisks(text: Text, actions: DiskActions): DisksPanel {
   const browse = (id: string | null): void => {
     const before = browser.disk();
     browser.show(id);
-    overview.hidden = id !== null;
+    overview.hidden = create.hidden = upload.hidden = id !== null;
     if (id !== null) browser.focus();
     else list.querySelector<HTMLElement>(`[data-disk="${before}"] [data-testid="disk-files"]`)?.focus();
   };
@@ -119,7 +119,6 @@ export function createDisks(text: Text, actions: DiskActions): DisksPanel {
         quotaMeter.dataset.full = String(share > 95);
       }
       browser.update(next);
-      if (browser.disk() === null) overview.hidden = false;
     },
   };
 }
