@@ -502,6 +502,8 @@ describe("the files on a disk", () => {
     await entry(page, "/notes").getByTestId("entry-remove").click();
     expect(await dialog(page).innerText()).toContain("Everything in this directory");
     await page.keyboard.press("Escape");
+    // The focus goes back a moment after the dialog is gone.
+    await expect.poll(() => focusedEntry(page)).toBe("/notes");
     await entry(page, "/run.sh").locator(".entry-open").focus();
     await page.keyboard.press("Delete");
     await confirm(page);

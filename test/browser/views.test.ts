@@ -183,7 +183,7 @@ describe("the file tree", () => {
       return data;
     });
     await row(page, "/etc/init.d/rcS").dispatchEvent("dragover", { dataTransfer: transfer });
-    expect(await page.locator(".drop-hint").innerText()).toContain("/etc/init.d");
+    expect(await page.locator(".tree-panel .drop-hint").innerText()).toContain("/etc/init.d");
     expect(await row(page, "/etc/init.d").getAttribute("class")).toContain("drop");
     await row(page, "/etc/init.d/rcS").dispatchEvent("drop", { dataTransfer: transfer });
     expect((await calls(page, "upload"))[0]?.[0]).toBe("/etc/init.d");
@@ -468,7 +468,7 @@ describe("the page", () => {
   it("shows one panel at a time on a phone, and never scrolls sideways", async () => {
     for (const scenario of ALL) {
       const page = await open(`scenario=${scenario}`, PHONE, { hasTouch: true });
-      for (const panel of ["tree", "editor", "machine"]) {
+      for (const panel of ["tree", "editor", "disks", "machine"]) {
         await page.getByTestId(`panel-${panel}`).tap();
         expect(await page.locator(".panel:visible").evaluateAll((all) => all.map(({ id }) => id))).toEqual([
           `panel-${panel}`,
