@@ -1,5 +1,6 @@
 /** Our reader of ext2, ext3 and ext4 against what mke2fs, debugfs, Linux here and Linux in v86 leave, and e2fsck repairs. */
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   closeSync,
   copyFileSync,
@@ -139,16 +140,7 @@ function hostFacts(directory: string, except: readonly string[] = ["/lost+found"
 const majorOf = (device: number): number => (device >>> 8) & 0xfff;
 const minorOf = (device: number): number => (device & 0xff) | ((device >>> 12) & 0xf_ff00);
 
-/** Sum and place of each byte; contents are compared by it where there are many. */
-function hash(bytes: Uint8Array): string {
-  let low = 1;
-  let high = 0;
-  for (let at = 0; at < bytes.length; at += 1) {
-    low = (low + (bytes[at] as number)) % 0xffff_fffb;
-    high = (high + low) % 0xffff_fffb;
-  }
-  return `${low.toString(16)}-${high.toString(16)}`;
-}
+const hash = (bytes: Uint8Array): string => createHash("sha1").update(bytes).digest("hex");
 
 async function readerFacts(reader: ExtReader, except: readonly string[] = ["/lost+found"]): Promise<Facts> {
   const facts: Facts = {};
@@ -276,8 +268,8 @@ function makeAwkward(directory: string): void {
   for (const size of [1, 1023, 1024, 1025, 12 * 1024, 12 * 1024 + 1, 280 * 1024])
     writeFileSync(join(directory, `size-${size}`), pattern(size, size));
   const sparse = openSync(join(directory, "sparse"), "w", 0o600);
-  ftruncateSync(sparse, 90 * MIB);
-  for (const at of [0, 300_000, 5 * MIB, 80 * MIB]) writeSync(sparse, pattern(5000, at), 0, 5000, at);
+  ftruncateSync(sparse, 12 * MIB);
+  for (const at of [0, 300_000, 5 * MIB, 11 * MIB]) writeSync(sparse, pattern(5000, at), 0, 5000, at);
   closeSync(sparse);
   writeFileSync(join(directory, "all-holes"), "");
   truncateSync(join(directory, "all-holes"), 3 * MIB);
@@ -319,13 +311,13 @@ describe("what mke2fs makes", () => {
       ["-O", "metadata_csum_seed,large_dir,ea_inode,project,quota,sparse_super2,orphan_file,^resize_inode"],
     ],
     ["uninit_bg, without metadata_csum", ["-O", "uninit_bg,^metadata_csum"]],
-    ["revision 0", ["-r", "0", "-O", "none", "-t", "ext2"]],
+    ["revision 0", ["-t", "ext2", "-r", "0", "-O", "none"]],
     ["64 KiB blocks", ["-b", "65536"]],
     ["mmp", ["-O", "mmp"]],
   ])("with %s", async (_, options) => {
     const from = mkdtempSync(join(scratch, "small-"));
     for (let index = 0; index < 90; index += 1) writeFileSync(join(from, `name-${index}`), pattern(index * 40, index));
-    const path = mke2fs("features", "64M", "-t", "ext4", ...options, "-d", from);
+    const path = mke2fs("features", "64M", ...(options[0] === "-t" ? [] : ["-t", "ext4"]), ...options, "-d", from);
     const reader = await openExt(fileSource(path));
     expect(withoutNumbers(await readerFacts(reader))).toEqual(withoutNumbers(hostFacts(from)));
     expect(reader.freeBytes).toBe(freeBytes(path));
@@ -411,7 +403,7 @@ describe.skipIf(!canMount)("what Linux leaves", () => {
     ["ext4", ["-b", "4096"], ""],
     ["ext4", ["-b", "2048", "-O", "^64bit"], "data=journal"],
     ["ext4", ["-b", "1024", "-O", "^metadata_csum"], "journal_checksum"],
-    ["ext4", ["-b", "4096", "-O", "^metadata_csum,^64bit"], "journal_async_commit"],
+    ["ext4", ["-b", "4096", "-O", "^metadata_csum,^64bit"], "journal_async_commit,data=writeback"],
   ] as const)("on %s %j %s without unmounting it", async (kind, options, mountOptions) => {
     const path = mke2fs("mounted", "48M", "-t", kind, ...options);
     const copy = join(scratch, "copied");
@@ -467,10 +459,368 @@ describe.skipIf(!canMount)("what Linux leaves", () => {
   });
 });
 
-/** The journal of an image of 1024-byte blocks, and where its log is; what is made of it must be in one piece. */
-function journalOf(path: string): { start: number; length: number } {
-  const blocks = /\(\d+-\d+\):(\d+)-(\d+)|\(0-(?:\d+)\):(\d+)/.exec(debugfs(path, "stat <8>"));
-  const all = debugfs(path, "blocks <8>").match(/\d+/g)?.slice(1).map(Number) ?? [];
-  expect(blocks).not.toBeNull();
-  return { start: all[0] as number, length: all.length };
+interface Log {
+  path: string;
+  /** Blocks of the image by their place in the journal. */
+  blocks: number[];
 }
+
+/** Attaches the journal of an image of blocks of 1024 bytes. */
+function logOf(path: string): Log {
+  const answers = debugfs(path, ...Array.from({ length: 1024 }, (_, index) => `bmap <8> ${index}`));
+  return {
+    path,
+    blocks: answers
+      .split("\n")
+      .filter((line) => /^\d+$/.test(line))
+      .map(Number),
+  };
+}
+
+/** Moves the log on by so many blocks, beyond its end and round, and its sequence numbers. */
+function moveLog({ path, blocks }: Log, by: number, sequence: number): void {
+  const bytes = readFileSync(path);
+  const old = Buffer.from(bytes);
+  const superblock = (blocks[0] as number) * 1024;
+  const [length, first] = [bytes.readUInt32BE(superblock + 16), bytes.readUInt32BE(superblock + 20)];
+  const move = (at: number): number => ((at - first + by) % (length - first)) + first;
+  const later = (number: number): number => (number + sequence) >>> 0;
+  expect(blocks).toHaveLength(length);
+  for (let at = first; at < length; at += 1) {
+    const from = (blocks[at] as number) * 1024;
+    const to = (blocks[move(at)] as number) * 1024;
+    old.copy(bytes, to, from, from + 1024);
+    if (bytes.readUInt32BE(to) === 0xc03b3998) bytes.writeUInt32BE(later(bytes.readUInt32BE(to + 8)), to + 8);
+  }
+  bytes.writeUInt32BE(later(bytes.readUInt32BE(superblock + 24)), superblock + 24);
+  bytes.writeUInt32BE(move(bytes.readUInt32BE(superblock + 28)), superblock + 28);
+  writeFileSync(path, bytes);
+}
+
+/** Where in the image the blocks of one type in the log are. */
+function find(path: string, type: number): number[] {
+  const bytes = readFileSync(path);
+  const found: number[] = [];
+  for (let at = 0; at < bytes.length; at += 1024)
+    if (bytes.readUInt32BE(at) === 0xc03b3998 && bytes.readUInt32BE(at + 4) === type) found.push(at);
+  return found;
+}
+
+function flip(path: string, at: number): void {
+  const bytes = readFileSync(path);
+  bytes[at] = (bytes[at] as number) ^ 0x55;
+  writeFileSync(path, bytes);
+}
+
+describe("a journal of debugfs", () => {
+  const original = pattern(16 * 1024, 9);
+  const [first, second, last] = [1, 2, 3].map((seed) => pattern(16 * 1024, 50 * seed)) as [Buffer, Buffer, Buffer];
+  // Such a block is escaped in the log.
+  for (const content of [first, second]) content.writeUInt32BE(0xc03b3998, 2 * 1024);
+
+  /** Three transactions and one without its commit: all blocks, half of them, two that are revoked; then others. */
+  function dirty(options: readonly string[], open: string): string {
+    for (const [name, content] of Object.entries({ original, first, second, last }))
+      writeFileSync(join(scratch, name), content);
+    const path = mke2fs("journal", "16M", "-t", "ext4", "-b", "1024", "-J", "size=1", ...options);
+    debugfs(path, `write ${join(scratch, "original")} f`);
+    const [start = 0] = debugfs(path, "blocks /f").split("\n").slice(1).join(" ").match(/\d+/g)?.map(Number) ?? [];
+    const range = (from: number, to: number): string =>
+      Array.from({ length: to - from }, (_, at) => start + from + at).join(",");
+    debugfs(
+      path,
+      `jo ${open}`,
+      `jw -b ${range(0, 16)} ${join(scratch, "first")}`,
+      `jw -b ${range(0, 8)} ${join(scratch, "second")}`,
+      `jw -r ${start + 5},${start + 12}`,
+      `jw -c -b ${range(0, 16)} ${join(scratch, "last")}`,
+      "jc",
+    );
+    return path;
+  }
+
+  const expected = Buffer.concat([second.subarray(0, 8 * 1024), first.subarray(8 * 1024)]);
+  for (const block of [5, 12]) original.copy(expected, block * 1024, block * 1024, (block + 1) * 1024);
+
+  async function expectJudged(path: string, content: Uint8Array): Promise<void> {
+    const reader = await openExt(fileSource(path));
+    expect(reader.wasReplayed).toBe(true);
+    const found = await reader.read("/f");
+    const part = await reader.read("/f", { offset: 2047, length: 5000 });
+    const fixed = join(scratch, "journal-fixed");
+    copyFileSync(path, fixed);
+    spawnSync("/sbin/e2fsck", ["-fy", fixed]);
+    debugfs(fixed, `dump /f ${join(scratch, "dumped")}`);
+    expect(Buffer.compare(readFileSync(join(scratch, "dumped")), content)).toBe(0);
+    expect(Buffer.compare(found, content)).toBe(0);
+    expect(Buffer.compare(part, content.subarray(2047, 7047))).toBe(0);
+  }
+
+  const formats = ["", "-c -v 2", "-c -v 3"].flatMap((open) =>
+    [
+      ["-O", "^metadata_csum,64bit"],
+      ["-O", "^metadata_csum,^64bit"],
+      ["-O", "metadata_csum,64bit"],
+    ].map((options) => [open, options] as const),
+  );
+  it.each(formats)("opened with '%s' on %j", async (open, options) => {
+    await expectJudged(dirty(options, open), expected);
+  });
+
+  it("goes round, and so do its numbers", async () => {
+    const path = dirty(["-O", "^metadata_csum"], "");
+    for (const by of [700, 250, 40, 1]) {
+      const log = logOf(path);
+      const before = readFileSync(path).readUInt32BE((log.blocks[0] as number) * 1024 + 24);
+      moveLog(log, by, 0xffff_fffe - before);
+      await expectJudged(path, expected);
+    }
+    for (let by = 0; by < 40; by += 1) {
+      moveLog(logOf(path), 1, 0);
+      if (by % 13 === 0) await expectJudged(path, expected);
+      else expect(Buffer.compare(await (await openExt(fileSource(path))).read("/f"), expected)).toBe(0);
+    }
+  });
+
+  it.each(["-c -v 2", "-c -v 3"])("with damage, '%s'", async (open) => {
+    const path = dirty(["-O", "^metadata_csum,64bit"], open);
+    const [commit, descriptor] = [find(path, 2)[1] as number, find(path, 1)[0] as number];
+    flip(path, commit + 40);
+    const onlyFirst = Buffer.from(first);
+    await expectJudged(path, onlyFirst);
+    flip(path, commit + 40);
+    flip(path, descriptor + 1024 + 77);
+    await expect(openExt(fileSource(path))).rejects.toThrow(
+      /^Cannot read the file system: its journal is damaged, the checksum of the block \d+ of its log does not match$/,
+    );
+    flip(path, descriptor + 1024 + 77);
+    flip(path, descriptor + 900);
+    await expect(openExt(fileSource(path))).rejects.toThrow(
+      /the checksum of the transaction \d+ in its log does not match$/,
+    );
+  });
+
+  it("with damage, without checksums", async () => {
+    const path = dirty(["-O", "^metadata_csum,^64bit"], "");
+    const change = (at: number, value: number): void => {
+      const bytes = readFileSync(path);
+      bytes.writeUInt32BE(value, at);
+      writeFileSync(path, bytes);
+    };
+    const superblock = find(path, 4)[0] as number;
+    const descriptor = find(path, 1)[0] as number;
+    const block = readFileSync(path).readUInt32BE(descriptor + 12);
+    for (const [at, value, message] of [
+      [descriptor + 12, 0xffff_fff0, "it has a version of the block 4294967280, which there is not"],
+      [superblock + 16, 5000, "its log has 5000 blocks"],
+      [superblock + 28, 5000, "its log begins at the block 5000 of 1024"],
+      [superblock + 12, 4096, "its blocks have 4096 bytes"],
+      [superblock + 40, 0x8000, "its journal uses features that are not known, 0x8000"],
+      [superblock, 0, "its superblock is none"],
+    ] as const) {
+      const old = readFileSync(path).readUInt32BE(at);
+      change(at, value);
+      await expect(openExt(fileSource(path))).rejects.toThrow(message);
+      change(at, old);
+    }
+    change(descriptor + 12, block);
+    await expectJudged(path, expected);
+    // A commit that never came: nothing of the transaction has happened.
+    change(find(path, 2)[0] as number, 0);
+    await expectJudged(path, original);
+  });
+});
+
+describe("the guest", () => {
+  it("leaves disks without unmounting them", async () => {
+    const drives = (["ext2", "ext3", "ext4"] as const).map((kind) => {
+      const tree = new FileTree();
+      for (let index = 0; index < 50; index += 1)
+        tree.add({
+          path: `/old/${index}`,
+          kind: "file",
+          content: pattern(index * 300, index),
+          mode: 0o644,
+          uid: 0,
+          gid: 0,
+          mtime: 9,
+        });
+      const image = make(kind, tree, 24 * MIB);
+      const bytes = new Uint8Array(image.size);
+      for (const extent of image.extents) bytes.set(extent.bytes, extent.offset);
+      return { kind, ...memoryDrive(bytes), drive: memoryDrive(bytes) };
+    });
+    const guest = await bootGuest({
+      drives: drives.map(({ drive }) => drive),
+      initramfs: await buildTestInitramfs(),
+      commandLine: "console=tty0 console=ttyS0 tsc=reliable root=/dev/ram0",
+    });
+    await guest.until(() => guest.watch.promptMs !== null || guest.watch.failure !== null, "prompt", 60_000);
+    for (const [index, { kind }] of drives.entries()) {
+      const script = `mkdir -p /mnt && mount -t ${kind} /dev/sd${"abc"[index]} /mnt && cd /mnt && rm -r old/1* &&
+        mkdir -p new/a/b && for i in $(seq 400); do echo $i >new/a/file-with-a-long-name-to-fill-blocks-$i; done &&
+        sync && dd if=/dev/zero of=new/holes bs=1 count=1 seek=9000000 2>/dev/null && ln -s $(seq -s- 60) new/long &&
+        ln old/20 new/hard && mknod new/device c 5 70000 && mkfifo new/pipe && cp -r old new/copy && sync && cd / && echo done`;
+      expect((await guest.agent.run(script.replaceAll("\n", " "), 20_000)).output.trim()).toBe("done");
+    }
+    const copies = drives.map(({ drive }) => Buffer.from(drive.bytes));
+    await guest.machine.stop();
+    for (const [index, { kind }] of drives.entries()) {
+      const path = join(scratch, `guest-${kind}`);
+      writeFileSync(path, copies[index] as Buffer);
+      const reader = await openExt(fileSource(path));
+      expect([reader.kind, reader.wasReplayed]).toEqual([kind, kind !== "ext2"]);
+      const found = await readerFacts(reader, []);
+      const free = reader.freeBytes;
+      repair(path);
+      expect(freeBytes(path)).toBe(free);
+      expect(found).toEqual(await readerFacts(await openExt(fileSource(path)), []));
+      expect(Object.keys(found).filter((name) => name.startsWith("/new/a/"))).toHaveLength(401);
+      const out = mkdtempSync(join(scratch, "guest-"));
+      debugfs(path, `rdump /new ${out}`, `rdump /old ${out}`);
+      const dumped = hostFacts(out);
+      for (const [name, line] of Object.entries(found))
+        if (line.startsWith("file ") || line.startsWith("symlink "))
+          expect(dumped[name]?.split(" ").slice(0, 3), name).toEqual(line.split(" ").slice(0, 3));
+    }
+  });
+});
+
+describe("a damaged image", () => {
+  /** What the checksums of ext4 cover: all but the contents of files. */
+  const outline = (tree: FileTree): string[] =>
+    tree
+      .sorted()
+      .map((entry) => JSON.stringify(entry.kind === "file" ? { ...entry, content: entry.content.length } : entry));
+
+  const from = join(scratch, "damage-tree");
+  mkdirSync(join(from, "d/e"), { recursive: true });
+  for (let index = 0; index < 60; index += 1) writeFileSync(join(from, `d/name-${index}`), pattern(index, index));
+  for (const size of [3000, 30_000, 300_000]) writeFileSync(join(from, `${size}`), pattern(size, 1));
+  symlinkSync("d/e", join(from, "l"));
+
+  /** Its log renews the blocks of the root directory with what they had. */
+  function withLog(path: string, open: string): string {
+    const [block] = debugfs(path, "blocks /").split("\n").slice(1).join(" ").match(/\d+/) ?? [];
+    writeFileSync(
+      join(scratch, "block"),
+      readFileSync(path).subarray(Number(block) * 1024, Number(block) * 1024 + 1024),
+    );
+    debugfs(path, `jo ${open}`, `jw -b ${block} ${join(scratch, "block")}`, `jw -r 3000`, "jc");
+    return path;
+  }
+
+  const cases = {
+    ext2: () => mke2fs("damaged-2", "1M", "-t", "ext2", "-b", "1024", "-N", "96", "-d", from),
+    ext3: () => withLog(mke2fs("damaged-3", "3M", "-t", "ext3", "-b", "1024", "-N", "96", "-d", from), ""),
+    "ext4 without checksums": () =>
+      withLog(
+        mke2fs("damaged-4", "3M", "-t", "ext4", "-b", "1024", "-N", "96", "-O", "^metadata_csum", "-d", from),
+        "-c -v 3",
+      ),
+    ext4: () => withLog(mke2fs("damaged-5", "3M", "-t", "ext4", "-b", "1024", "-N", "96", "-d", from), "-c -v 3"),
+  };
+
+  it.each(Object.keys(cases) as (keyof typeof cases)[])("of %s is read or refused, and soon", async (name) => {
+    const bytes = readFileSync(cases[name]());
+    const sound = outline(await (await openExt(bytesSource(bytes))).tree());
+    expect(sound).toHaveLength(68);
+    // Lines of 16 bytes that have anything in them; contents of files are most of it and count little.
+    const lines: number[] = [];
+    for (let at = 0; at < bytes.length; at += 16)
+      if (bytes.subarray(at, at + 16).some((byte) => byte !== 0) && (at < 100_000 || at % 512 === 0)) lines.push(at);
+    let state = 12345;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return Math.floor((state / 2 ** 32) * below);
+    };
+    const results = { read: 0, refused: 0 };
+    for (let round = 0; round < 700; round += 1) {
+      const changes = Array.from({ length: 1 + random(3) }, () => {
+        const at = (lines[random(lines.length)] as number) + random(16);
+        const old = bytes[at] as number;
+        bytes[at] = [0, 0xff, random(256), old ^ (1 << random(8))][random(4)] as number;
+        return { at, old };
+      });
+      const start = performance.now();
+      try {
+        const reader = await openExt(bytesSource(bytes));
+        const tree = await reader.tree();
+        results.read += 1;
+        if (name === "ext4") expect(outline(tree)).toEqual(sound);
+      } catch (error) {
+        if (!(error instanceof FormatError)) throw error;
+        expect(error.message).toMatch(/^Cannot [a-z]+ .*: ./);
+        results.refused += 1;
+      }
+      expect(performance.now() - start).toBeLessThan(3000);
+      for (const { at, old } of changes.reverse()) bytes[at] = old;
+    }
+    expect(results.read).toBeGreaterThan(20);
+    expect(results.refused).toBeGreaterThan(20);
+  });
+
+  it("with a directory in itself, an absurd size, a wild block or a tree without end is refused in words", async () => {
+    const path = mke2fs("absurd", "8M", "-t", "ext4", "-b", "1024", "-O", "^metadata_csum", "-d", from);
+    const expectRefused = async (
+      requests: string[],
+      message: string,
+      work = (reader: ExtReader): Promise<unknown> => reader.tree(),
+    ) => {
+      const copy = join(scratch, "absurd-copy");
+      copyFileSync(path, copy);
+      debugfs(copy, ...requests);
+      await expect(openExt(fileSource(copy)).then(work)).rejects.toThrow(message);
+    };
+    await expectRefused(
+      ["link /d /d/e/d"],
+      "Cannot read /d/e/d: the file system is damaged, the directory is in two places",
+    );
+    await expectRefused(
+      ["sif /3000 size 0x10000000000"],
+      "Cannot copy /3000: the files of the file system have more than 2 GiB",
+    );
+    await expectRefused(
+      ["sif /3000 size 0x10000000000"],
+      "Cannot read /3000: 1099511627776 bytes are too many at once",
+      (reader) => reader.read("/3000"),
+    );
+    await expectRefused(["sif /d size 0x40000000"], "a directory would have 1073741824 bytes");
+    await expectRefused(["sif /3000 mode 0x1000"], "nothing", async (reader) => {
+      expect((await reader.stat("/3000")).kind).toBe("fifo");
+      throw new Error("nothing");
+    });
+    await expectRefused(["sif /3000 mode 0xb1a4"], "0xb000 is no kind of file");
+    await expectRefused(["sif /3000 links_count 0"], "it is named, but deleted");
+    await expectRefused(["sif /3000 block[5] 0x7fffffff"], "something is said to be at the block 2147483647 of 8192");
+    await expectRefused(["sif /3000 block[0] 0x0004f30b"], "its tree of extents has a node that is none");
+    await expectRefused(["sif /3000 block[1] 0x00010004"], "is damaged");
+    await expectRefused(["sif /3000 flags 0x10080000"], "its content is in its inode (inline_data)");
+    await expectRefused(["sif /l size 0"], "a target would have 0 bytes");
+    // Tables of all levels that are the same block: only what is asked for is walked.
+    const loop = mke2fs("loop", "8M", "-t", "ext2", "-b", "1024", "-d", from);
+    const [table = 0] =
+      debugfs(loop, "stat /300000")
+        .match(/\(IND\):(\d+)/)
+        ?.slice(1)
+        .map(Number) ?? [];
+    expect(table).toBeGreaterThan(0);
+    const bytes = readFileSync(loop);
+    for (let at = 0; at < 256; at += 1) bytes.writeUInt32LE(table, table * 1024 + at * 4);
+    writeFileSync(loop, bytes);
+    debugfs(
+      loop,
+      `sif /300000 block[DIND] ${table}`,
+      `sif /300000 block[TIND] ${table}`,
+      "sif /300000 size 0x3ffffffff",
+    );
+    const reader = await openExt(fileSource(loop));
+    expect(await reader.read("/300000", { offset: 2 ** 33, length: 1024 })).toEqual(
+      new Uint8Array(bytes.subarray(table * 1024, (table + 1) * 1024)),
+    );
+    await expect(reader.read("/300000", { offset: 0x3_0000_0000, length: 100_000_000 })).resolves.toHaveLength(
+      100_000_000,
+    );
+    await expect(reader.read("/300000")).rejects.toThrow("are too many at once");
+  });
+});

@@ -99,23 +99,22 @@ function recordLength(view: DataView, at: number): number {
 function checkBlock(inode: RawInode, seed: number, block: Uint8Array, isFirst: boolean): void {
   const view = new DataView(block.buffer, block.byteOffset, block.length);
   const mismatch = (): Error => damaged(inode, "the checksum of the directory does not match");
-  const tail = block.length - TAIL_BYTES;
-  if (view.getUint32(tail, true) === 0 && view.getUint32(tail + 4, true) === ((TAIL_TYPE << 24) | TAIL_BYTES) >>> 0) {
-    if (crc32c(seed, block.subarray(0, tail)) !== view.getUint32(tail + 8, true)) throw mismatch();
+  const isNode = (inode.flags & INODE_FLAGS.indexed) !== 0 && (isFirst || recordLength(view, 0) === block.length);
+  if (isNode) {
+    const entries = isFirst ? ROOT_ENTRIES : NODE_ENTRIES;
+    const most = view.getUint16(entries, true);
+    const count = view.getUint16(entries + 2, true);
+    const tail = entries + most * NODE_ENTRY_BYTES;
+    if (count > most || tail + 8 > block.length) throw mismatch();
+    // Half of the tail is reserved and counts; it may still look like the tail of records that were here before.
+    const sum = crc32c(seed, block.subarray(0, entries + count * NODE_ENTRY_BYTES));
+    const whole = crc32c(crc32c(sum, block.subarray(tail, tail + 4)), new Uint8Array(4));
+    if (whole !== view.getUint32(tail + 4, true)) throw mismatch();
     return;
   }
-  if (!(inode.flags & INODE_FLAGS.indexed)) throw mismatch();
-  const isNode = view.getUint32(0, true) === 0 && recordLength(view, 0) === block.length;
-  if (!isFirst && !isNode) throw mismatch();
-  const entries = isFirst ? ROOT_ENTRIES : NODE_ENTRIES;
-  const most = view.getUint16(entries, true);
-  const count = view.getUint16(entries + 2, true);
-  const treeTail = entries + most * NODE_ENTRY_BYTES;
-  if (count > most || treeTail + 8 > block.length) throw mismatch();
-  // The tail's own four zeros count, with those in the place of the checksum.
-  const sum = crc32c(seed, block.subarray(0, entries + count * NODE_ENTRY_BYTES));
-  const whole = crc32c(crc32c(sum, block.subarray(treeTail, treeTail + 4)), new Uint8Array(4));
-  if (whole !== view.getUint32(treeTail + 4, true)) throw mismatch();
+  const tail = block.length - TAIL_BYTES;
+  const isTail = view.getUint16(tail + 4, true) === TAIL_BYTES && view.getUint8(tail + 7) === TAIL_TYPE;
+  if (!isTail || crc32c(seed, block.subarray(0, tail)) !== view.getUint32(tail + 8, true)) throw mismatch();
 }
 
 function damaged(inode: RawInode, state: string): Error {
