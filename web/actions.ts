@@ -1,9 +1,12 @@
 /** What a person can do, tied to the workspace, the session and the library. A refusal becomes a notice, never an exception. */
 import type { BuildResult } from "../worker/api.ts";
+import { createDiskActions } from "./disk-actions.ts";
+import type { Disks } from "./disks.ts";
 import type { Library } from "./library.ts";
+import type { Notify } from "./notify.ts";
 import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
-import type { Actions, AppState, BootMode, DiskActions, Notice, Store } from "./state.ts";
+import type { Actions, AppState, BootMode, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -20,22 +23,16 @@ export interface ActionParts {
   remember(settings: Partial<Pick<AppState, "theme" | "language">>): void;
   /** The whole project as one file. */
   bundle(): Promise<Blob>;
-  disks: DiskActions;
+  disks: Disks;
+  notify: Notify;
 }
 
 /** A file larger than this does not fit into any machine that the page offers. */
 const MAX_UPLOAD_BYTES = 256 * 1024 * 1024;
 
 export function createActions(parts: ActionParts): Actions {
-  const { store, library, workspace, session, tabs } = parts;
+  const { store, library, workspace, session, tabs, notify } = parts;
   const text = () => textOf(store.state.language);
-  let lastNotice = 0;
-
-  const notify = (kind: Notice["kind"], words: string, action?: Notice["action"]): void => {
-    lastNotice += 1;
-    const notice: Notice = { id: lastNotice, kind, text: words, ...(action ? { action } : {}) };
-    store.update((state) => ({ ...state, notices: [...state.notices.slice(-3), notice] }));
-  };
   /** Does something that may be refused. */
   const attempt = (run: () => void): void => {
     try {
@@ -93,7 +90,7 @@ export function createActions(parts: ActionParts): Actions {
       ),
 
     applyAndReboot: boot,
-    restart: boot,
+    restart: () => void parts.boot(session.machine.mode).catch(() => {}),
     powerOn: boot,
     powerOff: () => void session.shutdown(),
     pause: () => void session.pause(),
@@ -121,8 +118,14 @@ export function createActions(parts: ActionParts): Actions {
       workspace.open(library.create(name).id);
       boot();
     },
-    duplicateProject() {
-      workspace.duplicate();
+    async duplicateProject() {
+      try {
+        // The machine's disks are copied as well: whole, and not while it writes to them.
+        if (workspace.project.disks.length > 0) await session.shutdown();
+        workspace.duplicate(await parts.disks.duplicateAll(workspace.project.disks));
+      } catch (error) {
+        return notify("error", error instanceof Error ? error.message : String(error));
+      }
       boot();
     },
     renameProject: (name) => attempt(() => workspace.configure({ name })),
@@ -157,7 +160,13 @@ export function createActions(parts: ActionParts): Actions {
     },
     dismissNotice: (id) =>
       store.update((state) => ({ ...state, notices: state.notices.filter((notice) => notice.id !== id) })),
-    disks: parts.disks,
+    disks: createDiskActions({
+      disks: parts.disks,
+      text: () => text().diskWork,
+      notify,
+      saveAs,
+      boot: () => void parts.boot("disk").catch(() => {}),
+    }),
   };
   return actions;
 }

@@ -1,15 +1,20 @@
 /** The page's side of the builder worker, and on this side the only importer of comlink. */
-import { proxy, type Remote, wrap } from "comlink";
+import { proxy, type Remote, transfer, wrap } from "comlink";
 import type {
+  Answer,
   BuilderApi,
   BuildFailure,
   BuildProgress,
   BuildRequest,
   BuildResult,
+  DiskEntry,
+  DiskInspection,
   DiskRequest,
   DiskResult,
   FormatRequest,
+  RebuildRequest,
 } from "../worker/api.ts";
+import type { BlockSource } from "../worker/format/sparse-image.ts";
 
 export interface Builder {
   /** Starts the worker, so that it is there when the first build is asked for. */
@@ -18,6 +23,11 @@ export interface Builder {
   build(request: BuildRequest, options?: BuildOptions): Promise<BuildResult>;
   buildDisk(request: DiskRequest, options?: BuildOptions): Promise<DiskResult>;
   formatDisk(request: FormatRequest, options?: BuildOptions): Promise<DiskResult>;
+  /** What is on a disk. @throws Error with a sentence for the user, as the next two do */
+  inspectDisk(source: BlockSource): Promise<DiskInspection>;
+  listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]>;
+  readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>>;
+  rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<DiskResult>;
   stop(): void;
 }
 
@@ -133,8 +143,31 @@ export function createBuilder(system: URL): Builder {
     },
     build: (request, options = {}) => ask<BuildResult>((api, hear) => api.build(request, hear), options),
     buildDisk: (request, options = {}) => ask<DiskResult>((api, hear) => api.buildDisk(request, hear), options),
+    inspectDisk: async (source) =>
+      succeed(await ask<Answer<DiskInspection>>((api) => api.inspectDisk(source.size, reader(source)), {})),
+    listDirectory: async (source, path) =>
+      succeed(await ask<Answer<DiskEntry[]>>((api) => api.listDirectory(source.size, reader(source), path), {})),
+    readDiskFile: async (source, path) =>
+      succeed(
+        await ask<Answer<Uint8Array<ArrayBuffer>>>((api) => api.readDiskFile(source.size, reader(source), path), {}),
+      ),
+    rebuildDisk: (source, request, options = {}) =>
+      ask<DiskResult>((api) => api.rebuildDisk(source.size, reader(source), request), options),
     formatDisk: (request, options = {}) => ask<DiskResult>((api) => api.formatDisk(request), options),
   };
+}
+
+/** Bytes that are read for the worker are the worker's. */
+function reader(source: BlockSource) {
+  return proxy(async (offset: number, length: number) => {
+    const bytes = await source.read(offset, length);
+    return transfer(bytes, [bytes.buffer]);
+  });
+}
+
+function succeed<T>(answer: Answer<T>): T {
+  if (!answer.ok) throw new Error(answer.problem);
+  return answer.value;
 }
 
 function failure(reason: BuildFailure["reason"], problem: string): BuildFailure {

@@ -2,14 +2,13 @@
  * The IndexedDB database of the disks, on the bare API: what makes a disk safe are transactions over several stores with
  * `durability: "strict"` and what happens when one aborts, and idb-keyval shows neither.
  *
- *   disks      id → DiskRecord
- *   layers     number → {createdAt}; every layer that has chunks, also of an import that never came to its end
- *   chunks     layer × 2²⁴ + index → record (disk-record.ts)
- *   revisions  disk id → number, one more with every commit of a guest's writes
+ *   disks   id → StoredDisk
+ *   layers  number → {createdAt}; every layer that has chunks, also of an import that never came to its end
+ *   chunks  layer × 2²⁴ + index → record (disk-record.ts)
  */
 import { chunkKey, LAYER_CHUNKS } from "./disk-record.ts";
 
-export type StoreName = "disks" | "layers" | "chunks" | "revisions";
+export type StoreName = "disks" | "layers" | "chunks";
 
 export interface Database {
   /**
@@ -125,7 +124,6 @@ function connect(): Promise<IDBDatabase> {
       database.createObjectStore("disks", { keyPath: "id" });
       database.createObjectStore("layers", { autoIncrement: true });
       database.createObjectStore("chunks");
-      database.createObjectStore("revisions");
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);

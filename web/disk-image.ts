@@ -59,6 +59,36 @@ export async function* fileExtents(file: Blob): AsyncGenerator<Extent> {
     yield { offset, bytes: new Uint8Array(await file.slice(offset, offset + FILE_STEP).arrayBuffer()) };
 }
 
+/**
+ * A gzipped raw image, unpacked piece by piece. Its size is known when the last piece is taken.
+ * @throws Error "Cannot …" from the extents when the file is damaged, or larger unpacked than a disk may be
+ */
+export function unzippedExtents(
+  file: Blob,
+  signal: AbortSignal,
+): { extents: AsyncIterable<Extent>; size: () => number } {
+  let size = 0;
+  async function* extents(): AsyncGenerator<Extent> {
+    const reader = file.stream().pipeThrough(new DecompressionStream("gzip"), { signal }).getReader();
+    try {
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        yield { offset: size, bytes: value };
+        size += value.length;
+        if (size > MAX_DISK_BYTES)
+          throw new Error("Cannot import the image: unpacked it is larger than the 64 GiB that a disk may have");
+      }
+    } catch (error) {
+      if (signal.aborted || !(error instanceof TypeError)) throw error;
+      throw new Error(`Cannot import the image: after ${size} bytes the gzip file is damaged or cut off`);
+    } finally {
+      reader.cancel().catch(() => {});
+    }
+  }
+  return { extents: extents(), size: () => size };
+}
+
 /** The whole image as a stream of bytes, zeros and all. */
 export function rawStream(sizeBytes: number, extents: AsyncIterable<Extent>): ReadableStream<Uint8Array<ArrayBuffer>> {
   const pieces = rawPieces(sizeBytes, extents);

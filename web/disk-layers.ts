@@ -24,6 +24,21 @@ export interface Layer {
   limit: number;
 }
 
+/** The chunks that any layer of a stack has, as it shows below the disk's end. */
+export async function readIndex(database: Database, layers: readonly Layer[], sizeBytes: number): Promise<Set<number>> {
+  const keys = await database.transact(["chunks"], "readonly", (transaction) => {
+    const store = transaction.objectStore("chunks");
+    return Promise.all(
+      layers.map(({ id, limit }) =>
+        answer(store.getAllKeys(chunkRange(id, 0, Math.ceil(Math.min(limit, sizeBytes) / CHUNK_BYTES) - 1))),
+      ),
+    );
+  });
+  return new Set(
+    keys.flatMap((list, at) => list.map((key) => (key as number) - chunkKey((layers[at] as Layer).id, 0))),
+  );
+}
+
 export type ChunkResult = ChunkBuffer | DamagedChunkError;
 
 /** Chunks taken at once by what goes through a whole layer: 4 MiB. */
@@ -153,18 +168,6 @@ export async function* walkChunks(
     yield [...wanted].sort((a, b) => a - b).map((index) => [index, chunks[index - first] as ChunkResult] as const);
     at = last + 1;
   }
-}
-
-/** Cuts a layer at a size in bytes. */
-export async function truncateLayer(transaction: IDBTransaction, layer: number, size: number): Promise<void> {
-  const store = transaction.objectStore("chunks");
-  const whole = Math.floor(size / CHUNK_BYTES);
-  store.delete(chunkRange(layer, Math.ceil(size / CHUNK_BYTES)));
-  const record = size % CHUNK_BYTES === 0 ? undefined : await answer(store.get(chunkKey(layer, whole)));
-  if (record === undefined || isZeroRecord(record)) return;
-  const chunk = openRecord(record, whole);
-  chunk.fill(0, size % CHUNK_BYTES, CHUNK_BYTES);
-  store.put(sealRecord(chunk, whole), chunkKey(layer, whole));
 }
 
 /**

@@ -1,14 +1,16 @@
 /**
  * Web Locks of the disks. They end with the page that holds them, however it ends.
  *
- *   smart-os:disk:ID      exclusive: its one writer
- *   smart-os:layer:N      shared: somebody reads the layer; exclusive: it may be taken away
- *   smart-os:disk-layout  shared: somebody goes from a disk's record to its layers; exclusive: the sweep
+ *   smart-os:disk:ID      exclusive: its one writer, be it a machine or something that rebuilds it
+ *   smart-os:readers:ID   shared: a page reads layers of it that its writer leaves alone;
+ *                         exclusive: layers are taken away or folded
+ *   smart-os:layer:N      exclusive: the layer is being filled and belongs to no disk yet
  */
 
-export type Release = () => void;
+/** Gives a lock back; it resolves when the next one can have it. */
+export type Release = () => Promise<void>;
 
-const FREE: Release = () => {};
+const FREE: Release = async () => {};
 
 /** Whether this page has Web Locks. One that is served over plain http from another machine has not. */
 export function hasLocks(): boolean {
@@ -19,34 +21,24 @@ export function hasLocks(): boolean {
 export function takeLock(name: string, mode: LockMode, wait: boolean): Promise<Release | null> {
   if (!hasLocks()) return Promise.resolve(FREE);
   return new Promise((resolve, reject) => {
-    navigator.locks
+    const ended: Promise<unknown> = navigator.locks
       .request(`smart-os:${name}`, wait ? { mode } : { mode, ifAvailable: true }, (lock) => {
         if (!lock) {
           resolve(null);
           return undefined;
         }
-        return new Promise<void>((release) => resolve(release));
+        return new Promise<void>((release) =>
+          resolve(async () => {
+            release();
+            await ended;
+          }),
+        );
       })
       .catch(reject);
   });
 }
 
-export const writerLock = (id: string): Promise<Release | null> => takeLock(`disk:${id}`, "exclusive", false);
-
-/** Runs something during which no layer is taken away. */
-export async function withLayout<T>(run: () => Promise<T>): Promise<T> {
-  const release = (await takeLock("disk-layout", "shared", true)) as Release;
-  try {
-    return await run();
-  } finally {
-    release();
-  }
-}
-
-/** Keeps layers where they are. To be called inside `withLayout`. */
-export async function keepLayers(layers: readonly number[]): Promise<Release> {
-  const releases = await Promise.all(layers.map((layer) => takeLock(`layer:${layer}`, "shared", true)));
-  return () => {
-    for (const release of releases) release?.();
-  };
-}
+export const lockDisk = (id: string): Promise<Release | null> => takeLock(`disk:${id}`, "exclusive", false);
+export const lockReader = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "shared", true);
+export const lockReaders = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "exclusive", false);
+export const lockLayer = (layer: number): Promise<Release | null> => takeLock(`layer:${layer}`, "exclusive", false);

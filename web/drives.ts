@@ -16,9 +16,13 @@ export interface DriveDevice {
   get(offset: number, length: number, done: (bytes: Uint8Array) => void, options?: unknown): void;
   /** The bytes must be taken before it returns: v86 uses their memory again. */
   set(offset: number, bytes: Uint8Array, done: () => void): void;
+  /** What is in memory already, or undefined. The first sector is read this way: its partitions tell the disk's geometry. */
+  get_from_cache(offset: number, length: number): Uint8Array | undefined;
   get_buffer(done: (buffer?: ArrayBuffer) => void): void;
   get_state(): unknown;
   set_state(state: unknown): void;
+  /** Set by `plugDrives`. The device calls it in place of `done` when it cannot do what it was asked. */
+  onFault?: (() => void) | null;
 }
 
 /** v86's IDE interface, as far as it is used. Its objects are sealed: nothing can be added to them. */
@@ -27,6 +31,11 @@ export interface IdeInterface {
   drive_connected: boolean;
   sector_size: number;
   buffer: unknown;
+  status_reg: number;
+  error_reg: number;
+  current_command: number;
+  channel: { dma_status: number };
+  push_irq(): void;
   set_disk_buffer(buffer: unknown): void;
 }
 
@@ -36,10 +45,35 @@ export interface IdeController {
 }
 
 const SECTOR_BYTES = 512;
+const GAP_BYTES = 1024 * 1024;
 
-/** What v86 is given as first disk: it makes the primary channel only when there is one. */
-export function firstDrive(drives: readonly (DriveDevice | null)[]): DriveDevice | null {
-  return drives[0] ?? drives[1] ?? null;
+/** Registers of the ATA and the bus master IDE standards. */
+const STATUS_READY_AND_ERROR = 0x41;
+/** "Uncorrectable": what Linux does not try again. */
+const ERROR_UNCORRECTABLE = 0x40;
+const DMA_ACTIVE = 0x01;
+const NO_COMMAND = -1;
+
+/** What v86 is given as first disk: it makes the primary channel only when there is one, and reads its first sector. */
+export function placeholder(drives: readonly (DriveDevice | null)[]): object | null {
+  if (!drives[0] && !drives[1]) return null;
+  const empty = emptyDrive();
+  return Object.assign(empty, { get_and_cache: empty.get });
+}
+
+/** Zeros that nobody can write to, to fill a gap between drives: Linux names them in the order in which they are there. */
+export function emptyDrive(): DriveDevice {
+  const device: DriveDevice = {
+    byteLength: GAP_BYTES,
+    load: () => (device.onload as ((event: object) => void) | undefined)?.({}),
+    get: (_offset, length, done) => done(new Uint8Array(length)),
+    set: () => device.onFault?.(),
+    get_from_cache: (_offset, length) => new Uint8Array(length),
+    get_buffer: (done) => done(),
+    get_state: () => [],
+    set_state: () => {},
+  };
+  return device;
 }
 
 /** To be called after v86 has made the controller and before the machine runs. */
@@ -63,4 +97,11 @@ function plug(drive: IdeInterface, device: DriveDevice | null): void {
   drive.is_atapi = false;
   drive.sector_size = SECTOR_BYTES;
   drive.set_disk_buffer(device);
+  device.onFault = () => {
+    drive.error_reg = ERROR_UNCORRECTABLE;
+    drive.status_reg = STATUS_READY_AND_ERROR;
+    drive.channel.dma_status &= ~DMA_ACTIVE;
+    drive.current_command = NO_COMMAND;
+    drive.push_irq();
+  };
 }

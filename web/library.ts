@@ -25,6 +25,8 @@ export interface Library {
   readonly damaged: readonly string[];
   list(): Project[];
   get(id: string): Project | undefined;
+  /** All projects, also those that were removed and can be brought back. */
+  all(): Project[];
   /** Takes a new version; it is stored within a moment. */
   save(project: Project): void;
   create(name: string): Project;
@@ -185,6 +187,7 @@ export async function openLibrary(
         .filter(({ removedAt }) => removedAt === undefined)
         .map(({ project }) => project)
         .sort((a, b) => a.createdAt - b.createdAt),
+    all: () => [...stored.values()].map(({ project }) => project),
     get: (id) => {
       const item = stored.get(id);
       return item && item.removedAt === undefined ? item.project : undefined;

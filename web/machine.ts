@@ -5,7 +5,7 @@
  * is what makes the internals below reachable; they are typed here as far as they are used.
  */
 import { V86 } from "v86";
-import { type DriveDevice, firstDrive, type IdeController, plugDrives } from "./drives.ts";
+import { type DriveDevice, type IdeController, placeholder, plugDrives } from "./drives.ts";
 import type { UnpackedKernel } from "./kernel.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
@@ -101,7 +101,7 @@ const CHANNEL_CHUNK = 4096;
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const { start } = options;
   const placement = start && placeInitramfs(start, options.memoryMb);
-  const hda = firstDrive(options.drives);
+  const hda = placeholder(options.drives);
   let failure: unknown;
   const instance = (imports: WebAssembly.Imports): Promise<WebAssembly.Exports> =>
     WebAssembly.instantiate(options.emulator, imports).then(

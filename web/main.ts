@@ -3,10 +3,13 @@ import emulatorPath from "v86/build/v86.wasm?url";
 import { createActions } from "./actions.ts";
 import { plain } from "./boot.ts";
 import { createBuilder } from "./builder.ts";
+import { openDiskStore } from "./disk-store.ts";
+import { createDisks } from "./disks.ts";
 import { el } from "./dom.ts";
 import type { Editor } from "./editor.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
+import { createNotify } from "./notify.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
@@ -17,7 +20,7 @@ import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
 import { textOf } from "./text.ts";
 import { createWorkbench, type Workbench } from "./views/workbench.ts";
-import { createWorkspace } from "./workspace.ts";
+import { createWorkspace, type Workspace } from "./workspace.ts";
 
 declare global {
   interface Window {
@@ -74,11 +77,19 @@ async function start(): Promise<void> {
     return { overlay: files, commandLine: wishes.commandLine ?? commandLine, memoryMb: wishes.memoryMb ?? memoryMb };
   };
   const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
-    if (mode === "disk")
-      return Promise.reject(new Error("Cannot boot from disk: this page boots cold; disks are not built in yet"));
-    workspace.setRunning(version(recipe()));
-    return session.boot(recipe(), "cold");
+    // A system disk holds the project as it was when it was built; the disks view says when that is not this one.
+    if (mode !== "disk") workspace.setRunning(version(recipe()));
+    return session.boot(recipe(), mode === "warm" ? "cold" : mode);
   };
+  const notify = createNotify(store);
+  const disks = createDisks({
+    store,
+    workspace,
+    builder,
+    opened: openDiskStore(),
+    knownIds: () => new Set(library.all().flatMap((known) => known.disks.map((disk) => disk.id))),
+    onProblem: (sentence) => notify("warning", sentence),
+  });
   const session = createSession({
     build: (request, options) => builder.build(request, options),
     loadSystem,
@@ -97,7 +108,8 @@ async function start(): Promise<void> {
       // A tab that may only look must not write: the one that may would find its own next version in conflict.
       if (store.state.writable) library.saveBooted(workspace.project.id, version(booted));
     },
-    onRestart: () => void boot("cold").catch(() => {}),
+    plugIn: (mode, options) => disks.plugIn(mode, options),
+    onRestart: (mode) => void boot(mode).catch(() => {}),
     describe: (kind, phase, detail) => text().problem(kind, text().phases[phase], detail),
     async canGoBack() {
       const booted = library.booted(workspace.project.id);
@@ -108,6 +120,9 @@ async function start(): Promise<void> {
   terminal.onResize((size) => session.resize(size));
   session.resize(terminal.size());
 
+  const buildInitramfs = () =>
+    builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 });
+  const bundle = async () => (await import("./bundle.ts")).bundleProject(workspace.project);
   const actions = createActions({
     store,
     library,
@@ -115,13 +130,14 @@ async function start(): Promise<void> {
     session,
     tabs,
     boot,
-    buildDownload: () =>
-      builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 }),
+    buildDownload: buildInitramfs,
     remember(change) {
       store.update((state) => ({ ...state, ...change }));
       writeSettings(change);
     },
-    bundle: async () => (await import("./bundle.ts")).bundleProject(workspace.project),
+    disks,
+    notify,
+    bundle,
   });
 
   let editor: Promise<Editor> | null = null;
@@ -131,6 +147,7 @@ async function start(): Promise<void> {
     );
     return editor;
   };
+  store.subscribe(watchProject(workspace, () => disks.refresh()));
   workspace.open(project.id);
   // The worker builds while the views are made.
   const firstBoot = boot(wishes.boot ?? "cold");
@@ -145,6 +162,10 @@ async function start(): Promise<void> {
     session,
     workspace,
     boot,
+    disks,
+    exportInitramfs: buildInitramfs,
+    exportBundle: bundle,
+    loadSystem,
     type: (words) => terminal.type(words),
     printed: () => printed,
     onPrinted(listener) {
@@ -160,6 +181,16 @@ async function start(): Promise<void> {
 
 function version({ overlay, commandLine, memoryMb }: BootRecipe): Bootable {
   return { files: overlay, commandLine, memoryMb };
+}
+
+/** Calls `onChange` when the project's files, settings or disks have changed, or another project was opened. */
+function watchProject(workspace: Workspace, onChange: () => void): () => void {
+  let seen: unknown = null;
+  return () => {
+    if (workspace.project === seen) return;
+    seen = workspace.project;
+    onChange();
+  };
 }
 
 /** Keeps the page showing the state, in the language and the colours that are chosen. */

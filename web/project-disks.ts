@@ -12,6 +12,8 @@ export interface ProjectDisk {
   sizeMb: number;
   /** Null while it lies beside the machine. */
   drive: Drive | null;
+  /** The system disk only: what it was built from, as `fingerprint` of disks.ts has it. */
+  builtFrom?: string;
 }
 
 export const MAX_DISK_MB = 64 * 1024;

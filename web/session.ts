@@ -4,6 +4,7 @@
 import type { BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
 import { type Agent, type CommandResult, createAgent } from "./agent.ts";
 import { type BootWatch, createBootWatch } from "./boot.ts";
+import type { DriveDevice } from "./drives.ts";
 import { type Machine, startMachine } from "./machine.ts";
 import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
 import type { SystemFiles } from "./system.ts";
@@ -15,12 +16,25 @@ export interface BootRecipe {
   memoryMb: number;
 }
 
+/** The disks of one run. */
+export interface Plugged {
+  /** From sda to sdd. */
+  drives: readonly (DriveDevice | null)[];
+  /** Gives them back, once all that was written is stored. */
+  close(): Promise<void>;
+}
+
+/** The page keeps a system in memory from being replaced by one on a disk. */
+const STAY_IN_MEMORY = "root=/dev/ram0";
+
 export interface SessionEnvironment {
   build(
     request: BuildRequest,
     options: { signal: AbortSignal; onProgress(progress: BuildProgress): void },
   ): Promise<BuildResult>;
   loadSystem(): Promise<SystemFiles>;
+  /** The project's disks, for a boot from the first of them or beside it. @throws Error with a sentence for the user */
+  plugIn(mode: BootMode, options: { signal: AbortSignal; onProgress(progress: BuildProgress): void }): Promise<Plugged>;
   /** Where v86 draws; null in Node. */
   screen: HTMLElement | null;
   /** The serial line's bytes; an empty terminal is asked for by `onPowerOn`. */
@@ -29,8 +43,8 @@ export interface SessionEnvironment {
   onChange(machine: MachineState, timeline: readonly TimelineBar[]): void;
   /** A shell came up from this recipe. */
   onBooted(recipe: BootRecipe): void;
-  /** The guest asked for a reboot: the recipe of now is booted. */
-  onRestart(): void;
+  /** The guest asked for a reboot. */
+  onRestart(mode: BootMode): void;
   describe(kind: Problem["kind"], phase: Phase, detail: string): string;
   canGoBack(recipe: BootRecipe): Promise<boolean>;
 }
@@ -59,6 +73,8 @@ const SILENCE_MS = 15_000;
 /** Output but no shell for this long, likewise. */
 const PATIENCE_MS = 60_000;
 const SHUTDOWN_MS = 8_000;
+/** A guest that is about to end may write what it has not written yet for this long. */
+const SYNC_MS = 5_000;
 const PROBLEM_LINES = 12;
 
 interface Run {
@@ -66,9 +82,13 @@ interface Run {
   watch: BootWatch;
   agent: Agent;
   machine: Machine | null;
+  plugged: Plugged | null;
+  mode: BootMode;
   startedAt: number;
   lastOutputAt: number;
   ended: boolean;
+  /** Resolves when its machine is gone and its disks are free. */
+  ending: Promise<void>;
   abort: AbortController;
   settle: { resolve(value: { promptMs: number }): void; reject(error: Error): void };
 }
@@ -111,13 +131,23 @@ export function createSession(environment: SessionEnvironment): Session {
   };
 
   /** Ends a run and frees its machine; the state is left to whoever comes next. */
-  const end = async (on: Run, reason: string): Promise<void> => {
-    if (on.ended) return;
+  const end = (on: Run, reason: string): Promise<void> => {
+    if (on.ended) return on.ending;
     on.ended = true;
     on.abort.abort();
     on.agent.stop(reason);
     on.settle.reject(new Error(`Cannot finish booting: ${reason}`));
-    await on.machine?.stop();
+    on.ending = (async () => {
+      await on.machine?.stop();
+      await on.plugged?.close();
+    })();
+    return on.ending;
+  };
+
+  /** Lets a guest write down what it keeps in its memory for its disks. */
+  const sync = async (on: Run): Promise<void> => {
+    if (state.status !== "running" || !on.plugged?.drives.some((drive) => drive !== null)) return;
+    await on.agent.run("sync", SYNC_MS).catch(() => {});
   };
 
   const off = async (on: Run, reason: string): Promise<void> => {
@@ -145,22 +175,26 @@ export function createSession(environment: SessionEnvironment): Session {
         problem: null,
       });
       on.settle.resolve({ promptMs: watch.promptMs });
-      environment.onBooted(on.recipe);
+      // What booted from a disk is what is on the disk.
+      if (on.mode !== "disk") environment.onBooted(on.recipe);
     } else if (watch.phase !== state.phase) emit({ phase: watch.phase });
     if (watch.end === "restarting")
-      void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart());
+      void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart(on.mode));
     else if (watch.end) void off(on, "the guest was powered off");
   };
 
   setInterval(() => {
     const on = run;
     if (!on || on.ended || state.status !== "booting" || state.problem) return;
+    // A boot loader's menu waits for as long as somebody likes.
+    if (on.watch.phase === "boot-loader") return;
     const now = performance.now();
     if (now - on.lastOutputAt > SILENCE_MS || now - on.startedAt > PATIENCE_MS)
       void fail(on, "no-shell", on.watch.lastLines(1)[0] ?? "");
   }, 500);
 
-  const powerOn = async (on: Run, mode: BootMode): Promise<void> => {
+  const powerOn = async (on: Run): Promise<void> => {
+    const { mode, recipe } = on;
     const elapsed = (): number => performance.now() - on.startedAt;
     on.watch.enter("build", 0);
     emit({
@@ -170,33 +204,49 @@ export function createSession(environment: SessionEnvironment): Session {
       poweredAt: null,
       promptMs: null,
       problem: null,
-      memoryMb: on.recipe.memoryMb,
+      memoryMb: recipe.memoryMb,
       build: null,
     });
+    const options = {
+      signal: on.abort.signal,
+      onProgress: (build: BuildProgress) => void (run === on && emit({ build })),
+    };
+    const request: BuildRequest = {
+      target: "initramfs",
+      overlay: recipe.overlay,
+      compression: "none",
+      memoryMb: recipe.memoryMb,
+    };
     // The emulator and the kernel come over the network while the builder works.
-    const [built, system] = await Promise.all([
-      environment.build(
-        { target: "initramfs", overlay: on.recipe.overlay, compression: "none", memoryMb: on.recipe.memoryMb },
-        { signal: on.abort.signal, onProgress: (build) => run === on && emit({ build }) },
-      ),
-      environment.loadSystem().catch((error: unknown) => String(error instanceof Error ? error.message : error)),
+    const [built, system, plugged] = await Promise.all([
+      mode === "disk" ? null : environment.build(request, options),
+      environment.loadSystem().catch(sentence),
+      environment.plugIn(mode, options).catch(sentence),
     ]);
+    if (typeof plugged !== "string") {
+      on.plugged = plugged;
+      if (on.ended) return plugged.close();
+    }
     if (run !== on || on.ended) return;
-    if (!built.ok) return refuse(on, built);
-    if (typeof system === "string") return void fail(on, "unavailable", system);
+    if (on.abort.signal.aborted) return off(on, "the build was cancelled");
+    if (built && !built.ok) return refuse(on, built);
+    if (typeof system === "string") return refuseToStart(on, "unavailable", system);
+    if (typeof plugged === "string") return refuseToStart(on, mode === "disk" ? "invalid" : "unavailable", plugged);
     const decoder = new TextDecoder();
     on.watch.enter("bios", elapsed());
     environment.onPowerOn();
     emit({ status: "booting", phase: "bios", poweredAt: performance.now(), build: null });
     const { emulator, bios, vgaBios, kernel, unpackedKernel } = system;
-    const { commandLine } = on.recipe;
+    const { drives } = plugged;
+    const hasDrive = drives.some((drive) => drive !== null);
+    const commandLine = hasDrive ? `${recipe.commandLine} ${STAY_IN_MEMORY}` : recipe.commandLine;
     on.machine = await startMachine({
       emulator,
       bios,
       vgaBios,
-      start: { kernel, unpackedKernel, initramfs: built.bytes, commandLine },
-      drives: [],
-      memoryMb: on.recipe.memoryMb,
+      start: built && { kernel, unpackedKernel, initramfs: built.bytes, commandLine },
+      drives,
+      memoryMb: recipe.memoryMb,
       screen: environment.screen,
       onSerial(bytes) {
         if (on.ended) return;
@@ -221,14 +271,24 @@ export function createSession(environment: SessionEnvironment): Session {
         else void off(on, "the processor halted");
       },
     });
-    if (on.ended) return void on.machine.stop();
+    if (on.ended) {
+      await on.machine.stop();
+      return plugged.close();
+    }
     on.machine.setKeyboard(keyboard);
   };
 
-  const refuse = (on: Run, built: BuildFailure): void => {
-    if (built.reason === "cancelled") return void off(on, "the build was cancelled");
+  const refuse = async (on: Run, built: BuildFailure): Promise<void> => {
+    if (built.reason === "cancelled") return off(on, "the build was cancelled");
     const kind = built.reason === "invalid" || built.reason === "too-large" ? "invalid" : "unavailable";
-    void fail(on, kind, built.problem, built.path);
+    await refuseToStart(on, kind, built.problem, built.path);
+  };
+
+  /** Nothing runs, so nothing is held. */
+  const refuseToStart = async (on: Run, kind: Problem["kind"], detail: string, path?: string): Promise<void> => {
+    await on.plugged?.close();
+    on.plugged = null;
+    await fail(on, kind, detail, path);
   };
 
   return {
@@ -251,18 +311,22 @@ export function createSession(environment: SessionEnvironment): Session {
         watch: createBootWatch(),
         agent: createAgent((bytes) => on.machine?.sendChannel(bytes)),
         machine: null,
+        plugged: null,
+        mode,
         startedAt: performance.now(),
         lastOutputAt: performance.now(),
         ended: false,
+        ending: Promise.resolve(),
         abort: new AbortController(),
         settle,
       };
       run = on;
       if (terminalSize) on.agent.resize("ttyS0", terminalSize);
-      if (previous) await end(previous, "another boot was started");
-      powerOn(on, mode).catch((error: unknown) =>
-        fail(on, "emulator", error instanceof Error ? error.message : String(error)),
-      );
+      if (previous) {
+        await sync(previous);
+        await end(previous, "another boot was started");
+      }
+      if (!on.ended) powerOn(on).catch((error: unknown) => fail(on, "emulator", sentence(error)));
       return prompt;
     },
     async shutdown() {
@@ -304,4 +368,8 @@ export function createSession(environment: SessionEnvironment): Session {
     },
     sendCtrlAltDel: () => run?.machine?.sendCtrlAltDel(),
   };
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

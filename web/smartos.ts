@@ -2,9 +2,12 @@
  * `window.smartos`: the page's functions for scripts, tests and, through `postMessage` later, for pages around it.
  * The user interface is built on the same functions.
  */
+import type { BuildResult } from "../worker/api.ts";
 import type { CommandResult } from "./agent.ts";
+import type { Disks, DiskWish } from "./disks.ts";
 import type { Session } from "./session.ts";
-import type { AppState, BootMode, FileRow, Store } from "./state.ts";
+import type { AppState, BootMode, DiskEntry, DiskRow, Drive, FileRow, Store } from "./state.ts";
+import type { SystemFiles } from "./system.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface SmartOs {
@@ -30,8 +33,44 @@ export interface SmartOs {
   removeFile(path: string): Promise<void>;
   /** The project's files over the default ones; deleted ones are listed as such. */
   listFiles(): readonly FileRow[];
+  readonly disks: SmartOsDisks;
+  /**
+   * A file to keep or to run elsewhere. "disk-raw" is the system disk, built from the project when there is none yet: run
+   * it with `qemu-system-i386 -hda FILE`.
+   * @throws Error when it cannot be made, or this page does not make that kind
+   */
+  exportImage(kind: ImageKind): Promise<Blob>;
   /** The phases of the present boot, finished ones first. */
   timeline(): { phase: string; ms: number }[];
+}
+
+export type ImageKind = "bundle" | "initramfs" | "kernel" | "disk-raw";
+
+/** The project's disks. Each is named by its id or its name; what is refused rejects with a sentence. */
+export interface SmartOsDisks {
+  list(): DiskRow[];
+  create(wish: DiskWish): Promise<DiskRow>;
+  /** Plugs a disk in for the next boot: as the drive that is named, else as the first that is free. */
+  attach(disk: string, drive?: Drive): Promise<DiskRow>;
+  detach(disk: string): Promise<DiskRow>;
+  /** Its file system gets the new size as well. */
+  resize(disk: string, sizeMb: number): Promise<DiskRow>;
+  remove(disk: string): Promise<void>;
+  rename(disk: string, name: string): Promise<DiskRow>;
+  duplicate(disk: string): Promise<DiskRow>;
+  /** A raw image, gzipped or not. */
+  import(file: Blob, name: string): Promise<DiskRow>;
+  /** The raw image of a disk that no machine has. */
+  export(disk: string): Promise<Blob>;
+  /** Builds the system disk from the project; what the guest wrote on it is lost. */
+  build(): Promise<DiskRow>;
+  /** Forgets what the guest wrote. */
+  reset(disk: string): Promise<DiskRow>;
+  /** Makes what the guest wrote the disk's first content. */
+  merge(disk: string): Promise<DiskRow>;
+  entries(disk: string, path: string): Promise<DiskEntry[]>;
+  readFile(disk: string, path: string): Promise<Uint8Array>;
+  putFiles(disk: string, directory: string, files: readonly File[]): Promise<void>;
 }
 
 export interface PageState {
@@ -54,6 +93,10 @@ export interface SmartOsParts {
   session: Session;
   workspace: Workspace;
   boot(mode: BootMode): Promise<{ promptMs: number }>;
+  disks: Disks;
+  exportInitramfs(): Promise<BuildResult>;
+  exportBundle(): Promise<Blob>;
+  loadSystem(): Promise<SystemFiles>;
   type(text: string): void;
   /** What the serial line has printed since the last boot, without escape sequences. */
   printed(): string;
@@ -64,7 +107,7 @@ export interface SmartOsParts {
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export function createSmartOs(parts: SmartOsParts): SmartOs {
-  const { store, session, workspace } = parts;
+  const { store, session, workspace, disks } = parts;
   return {
     ready: parts.ready,
     state() {
@@ -119,7 +162,46 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       await parts.flush();
     },
     listFiles: () => store.state.files.map((row) => ({ ...row })),
+    disks: {
+      list: () => disks.list(),
+      create: (wish) => disks.create(wish),
+      attach: (disk, drive) => disks.attach(disk, drive ?? null),
+      detach: (disk) => disks.detach(disk),
+      resize: (disk, sizeMb) => disks.resize(disk, sizeMb),
+      remove: async (disk) => void (await disks.remove(disk)),
+      rename: (disk, name) => disks.rename(disk, name),
+      duplicate: (disk) => disks.duplicate(disk),
+      import: (file, name) => disks.importFile(file, name),
+      export: (disk) => disks.exportRaw(disk),
+      build: () => disks.buildSystemDisk(),
+      reset: (disk) => disks.reset(disk),
+      merge: (disk) => disks.merge(disk),
+      entries: (disk, path) => disks.entries(disk, path),
+      readFile: (disk, path) => disks.readEntry(disk, path),
+      putFiles: (disk, directory, files) => disks.putFiles(disk, directory, files),
+    },
+    async exportImage(kind) {
+      switch (kind) {
+        case "bundle":
+          return parts.exportBundle();
+        case "kernel":
+          return new Blob([(await parts.loadSystem()).kernel]);
+        case "disk-raw":
+          return disks.exportRaw(systemDiskId(disks));
+        case "initramfs": {
+          const result = await parts.exportInitramfs();
+          if (!result.ok) throw new Error(result.problem);
+          return new Blob([result.bytes]);
+        }
+        default:
+          throw new Error(`Cannot export ${String(kind)}: kinds are bundle, initramfs, kernel and disk-raw`);
+      }
+    },
     timeline: () =>
       session.timeline.map(({ phase, startMs, endMs }) => ({ phase, ms: Math.round((endMs ?? startMs) - startMs) })),
   };
+}
+
+function systemDiskId(disks: Disks): string {
+  return disks.list().find(({ kind }) => kind === "system")?.id ?? "";
 }

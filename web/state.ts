@@ -2,7 +2,9 @@
  * What the page shows, as one plain value, and what a person can do, as one interface.
  * Views read `AppState` and call `Actions`; they know neither the storage, nor the machine, nor each other.
  */
-import type { BuildProgress } from "../worker/api.ts";
+import type { BuildProgress, DiskEntry } from "../worker/api.ts";
+
+export type { DiskEntry } from "../worker/api.ts";
 
 export type Language = "en" | "zh";
 export type Theme = "system" | "light" | "dark";
@@ -115,20 +117,6 @@ export interface DiskRow {
   work: { what: "build" | "import" | "resize" | "copy" | "download" | "merge"; done: number; total: number } | null;
   /** A sentence when something is wrong with it: no room for a write, a damaged block. */
   problem: string | null;
-}
-
-/** An entry of a directory on a disk. */
-export interface DiskEntry {
-  name: string;
-  kind: "file" | "directory" | "symlink" | "device" | "fifo" | "socket";
-  mode: number;
-  uid: number;
-  gid: number;
-  /** Bytes; 0 for anything but files. */
-  size: number;
-  /** Seconds since 1970-01-01 UTC. */
-  mtime: number;
-  target?: string;
 }
 
 /** What the user can do with disks. Refusals and results of long work come as notices and in the rows, unless said otherwise. */

@@ -43,7 +43,12 @@ export interface Workspace {
   configure(change: { commandLine?: string; memoryMb?: number; name?: string }): void;
   /** Takes the files and settings of another version. */
   replace(version: Bootable): void;
-  duplicate(): void;
+  /** Changes which disks there are and where they are plugged in. */
+  setDisks(change: (project: Project) => Project): void;
+  /** A text file; "" when there is none. */
+  readText(path: string): string;
+  /** Opens a copy of the project, which has the given disks. */
+  duplicate(disks: Project["disks"]): void;
   show(path: string | null): void;
   /** Notes what the running system was built from. */
   setRunning(recipe: Bootable | null): void;
@@ -184,10 +189,15 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
       });
     },
     replace: ({ files, commandLine, memoryMb }) => change({ ...project, files, commandLine, memoryMb }),
-    duplicate() {
+    setDisks: (alter) => change(alter(project)),
+    readText(path) {
+      const file = existing(path);
+      return file?.kind === "file" ? new TextDecoder().decode(file.content) : "";
+    },
+    duplicate(disks) {
       const source = project;
       const copy = library.create(source.name);
-      const { files, components, commandLine, memoryMb, disks, network } = source;
+      const { files, components, commandLine, memoryMb, network } = source;
       library.save({ ...copy, files, components, commandLine, memoryMb, disks, network });
       workspace.open(copy.id);
     },

@@ -97,12 +97,55 @@ export interface FormatRequest {
   identity: DiskIdentity;
 }
 
+/** What is on a disk. */
+export interface DiskInspection {
+  fileSystem: "ext2" | "ext3" | "ext4" | "swap" | "empty" | "partitions" | "unknown";
+  label: string;
+  /** What files take, in bytes; null where no file system says so. */
+  usedBytes: number | null;
+}
+
+/** An entry of a directory on a disk. */
+export interface DiskEntry {
+  name: string;
+  kind: "file" | "directory" | "symlink" | "device" | "fifo" | "socket";
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes; 0 for anything but files. */
+  size: number;
+  /** Seconds since 1970-01-01 UTC. */
+  mtime: number;
+  target?: string;
+}
+
+/** Another content for a disk, made from what is on it. */
+export interface RebuildRequest {
+  sizeBytes: number;
+  /** Seconds since 1970-01-01 UTC. */
+  time: number;
+  put?: { directory: string; files: readonly { name: string; content: Uint8Array; mtime: number }[] };
+  /** A path. */
+  remove?: string;
+}
+
+/** Reads a disk that the page holds: offset and length in bytes. */
+export type ReadDisk = (offset: number, length: number) => Promise<Uint8Array<ArrayBuffer>>;
+
+export type Answer<T> = { ok: true; value: T } | BuildFailure;
+
 export type DiskResult = { ok: true; image: SparseImage; buildMs: number } | BuildFailure;
 
 /** What the worker exposes over comlink. */
 export interface BuilderApi {
   buildDisk(request: DiskRequest, onProgress: (progress: BuildProgress) => void): Promise<DiskResult>;
   formatDisk(request: FormatRequest): Promise<DiskResult>;
+  /** @param sizeBytes of the disk */
+  inspectDisk(sizeBytes: number, read: ReadDisk): Promise<Answer<DiskInspection>>;
+  /** Sorted by name, directories first; of a disk with partitions, of the first one. */
+  listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
+  readDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<Uint8Array<ArrayBuffer>>>;
+  rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<DiskResult>;
   build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
   /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
   cancel(): void;

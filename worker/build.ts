@@ -1,4 +1,5 @@
 import type {
+  Answer,
   BuildFailure,
   BuildProgress,
   BuildRequest,
@@ -6,11 +7,14 @@ import type {
   DiskRequest,
   DiskResult,
   FormatRequest,
+  RebuildRequest,
   SparseImage,
 } from "./api.ts";
 import { compressGzip } from "./compress.ts";
 import { composeDisk, type DiskParts, formatDisk } from "./disk.ts";
+import { rebuildDisk } from "./disk-content.ts";
 import { FormatError } from "./format/file-tree.ts";
+import type { BlockSource } from "./format/sparse-image.ts";
 import { hashSha256 } from "./hash.ts";
 import { buildInitramfs, MemoryError } from "./initramfs.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
@@ -81,6 +85,21 @@ export function format(request: FormatRequest, signal: AbortSignal): Promise<Dis
   return refusing(signal, async () => ({
     ok: true,
     image: inOneBuffer(formatDisk(request)),
+    buildMs: performance.now() - startedAt,
+  }));
+}
+
+/** Something about a disk, as a value likewise. */
+export function answer<T>(signal: AbortSignal, run: () => Promise<T>): Promise<Answer<T>> {
+  return refusing<Answer<T>>(signal, async () => ({ ok: true, value: await run() }));
+}
+
+/** A disk made from another, as a value likewise. */
+export function rebuild(source: BlockSource, request: RebuildRequest, signal: AbortSignal): Promise<DiskResult> {
+  const startedAt = performance.now();
+  return refusing(signal, async () => ({
+    ok: true,
+    image: inOneBuffer(await rebuildDisk(source, request)),
     buildMs: performance.now() - startedAt,
   }));
 }

@@ -3,12 +3,15 @@
 import defaults from "virtual:rootfs";
 import { expose, transfer } from "comlink";
 import type { BuilderApi, DiskResult } from "./api.ts";
-import { build, buildDisk, format } from "./build.ts";
+import { answer, build, buildDisk, format, rebuild } from "./build.ts";
+import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
 import { createSources } from "./sources.ts";
 
 const base = self.name;
 const sources = createSources(base);
 let current: AbortController | null = null;
+/** To look at a disk takes a moment, and nothing ends it. */
+const never = new AbortController().signal;
 
 const inputs = { defaults, loadParts: sources.load, loadDiskParts: sources.loadDisk };
 
@@ -34,6 +37,15 @@ const api: BuilderApi = {
   },
   async formatDisk(request) {
     return handOver(await format(request, begin()));
+  },
+  inspectDisk: (size, read) => answer(never, () => inspectDisk({ size, read })),
+  listDirectory: (size, read, path) => answer(never, () => listDirectory({ size, read }, path)),
+  async readDiskFile(size, read, path) {
+    const result = await answer(never, () => readDiskFile({ size, read }, path));
+    return result.ok ? transfer(result, [result.value.buffer]) : result;
+  },
+  async rebuildDisk(size, read, request) {
+    return handOver(await rebuild({ size, read }, request, begin()));
   },
   cancel() {
     current?.abort();

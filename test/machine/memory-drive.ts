@@ -18,10 +18,8 @@ export function memoryDrive(bytes: Uint8Array): DriveDevice & { bytes: Uint8Arra
       bytes.set(data, offset);
       done();
     },
-    get_buffer: (done: (buffer?: ArrayBuffer) => void) => done(),
-    get_and_cache: (offset: number, length: number, done: (bytes: Uint8Array) => void) =>
-      device.get(offset, length, done),
     get_from_cache: (offset: number, length: number) => bytes.subarray(offset, offset + length),
+    get_buffer: (done: (buffer?: ArrayBuffer) => void) => done(),
     get_state: () => [],
     set_state: () => {},
   };

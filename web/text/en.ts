@@ -1,5 +1,6 @@
 import type { StorageProblem } from "../library.ts";
 import type { Phase, Problem } from "../state.ts";
+import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
 
 /** The words in English; their shape is what every language must have. */
@@ -216,4 +217,5 @@ export const en = {
   editorPhrases: {} as Record<string, string>,
 
   disks: enDisks,
+  diskWork: enDiskWork,
 };

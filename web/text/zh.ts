@@ -1,4 +1,5 @@
 import type { Text } from "../text.ts";
+import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
 
 export const zh: Text = {
@@ -220,4 +221,5 @@ export const zh: Text = {
   },
 
   disks: zhDisks,
+  diskWork: zhDiskWork,
 };

@@ -1,0 +1,427 @@
+/**
+ * The disks in the browser's storage: what each consists of, and everything that is done with a disk as a whole. A
+ * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
+ */
+import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
+import { answer, chunkRange, type Database, openDatabase } from "./disk-database.ts";
+import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
+import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
+import { BATCH_CHUNKS, foldBatch, type Layer, putChunks, readChunks, walkChunks } from "./disk-layers.ts";
+import { lockDisk, lockLayer, lockReader, lockReaders, type Release } from "./disk-locks.ts";
+import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES } from "./disk-record.ts";
+
+/** A disk's record. */
+export interface StoredDisk {
+  id: string;
+  sizeBytes: number;
+  /** From the lowest on; the first `built` are its first content, the others what a guest wrote. */
+  layers: Layer[];
+  built: number;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+}
+
+export interface DiskFacts {
+  sizeBytes: number;
+  /** What it takes in the storage; what it shares with a duplicate counts for both. */
+  storedBytes: number;
+  /** A guest has written to it. */
+  changed: boolean;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+}
+
+export interface LongWork {
+  signal?: AbortSignal;
+  /** Bytes done. */
+  onProgress?(done: number): void;
+}
+
+export interface DiskStore {
+  /** Null when there is no such disk. */
+  facts(id: string): Promise<DiskFacts | null>;
+  /** The ids of all disks, of every project. */
+  ids(): Promise<string[]>;
+  /**
+   * Makes a disk, or gives one another first content: what was on it is gone when this resolves, and there as before
+   * when it rejects.
+   * @param size in bytes, or a function that knows it when all extents were taken; then it is rounded up to sectors
+   * @param extents in order; what they leave out is zero
+   * @throws Error "Cannot …" when the disk is in use, the storage full, or the work was cancelled
+   */
+  put(id: string, size: number | (() => number), extents: Extents, work?: LongWork): Promise<void>;
+  /** Changes the size and nothing else: more is zeros, less is cut off. @throws Error when it is in use */
+  resize(id: string, sizeBytes: number): Promise<void>;
+  /** A second disk with the same content; neither sees what is written to the other. @throws Error when it is in use */
+  duplicate(id: string, copyId: string): Promise<void>;
+  /** @throws Error when it is in use */
+  remove(id: string): Promise<void>;
+  /** Forgets what a guest wrote. @throws Error when it is in use */
+  reset(id: string): Promise<void>;
+  /** Makes what a guest wrote part of the first content, and gives back the space of what that hides. */
+  merge(id: string, work?: LongWork): Promise<void>;
+  /**
+   * A drive for a machine. When somebody else writes the disk, it is one to read, as the disk was when they began.
+   * @throws Error when there is no such disk
+   */
+  open(id: string, events: DriveEvents): Promise<DiskDrive>;
+  /**
+   * Lets somebody read a disk that nobody writes.
+   * @throws Error when it is in use, and what `use` throws
+   */
+  read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T>;
+  close(): void;
+}
+
+/** A disk at rest. */
+export interface StoredImage {
+  source: BlockSource;
+  /** What is not zero, in order and in pieces of a few MiB. @throws DamagedChunkError */
+  extents(work?: LongWork): AsyncGenerator<Extent>;
+}
+
+/** What a machine's start may spend on putting an earlier machine's changes together. */
+const FOLD_MS = 200;
+/** More layers than this make reading slow, and are folded however long it takes. */
+const MOST_CHANGES = 6;
+
+const NEVER = new AbortController().signal;
+
+/** @throws Error when the browser has no storage for this page */
+export async function openDiskStore(): Promise<DiskStore> {
+  const database = await openDatabase();
+  const store = new Store(database);
+  // What an import left behind that never came to its end.
+  void store.sweep().catch(() => {});
+  return store;
+}
+
+class Store implements DiskStore {
+  readonly #database: Database;
+  readonly #turns = new Map<string, Promise<void>>();
+
+  constructor(database: Database) {
+    this.#database = database;
+  }
+
+  async facts(id: string): Promise<DiskFacts | null> {
+    const disk = await this.#find(id);
+    if (!disk) return null;
+    const counts = await this.#database.transact(["chunks"], "readonly", (transaction) => {
+      const chunks = transaction.objectStore("chunks");
+      return Promise.all(disk.layers.map((layer) => answer(chunks.count(chunkRange(layer.id)))));
+    });
+    return {
+      sizeBytes: disk.sizeBytes,
+      storedBytes: counts.reduce((sum, count) => sum + count, 0) * CHUNK_BYTES,
+      changed: counts.slice(disk.built).some((count) => count > 0),
+      createdAt: disk.createdAt,
+    };
+  }
+
+  ids(): Promise<string[]> {
+    return this.#database.transact(["disks"], "readonly", (transaction) =>
+      answer(transaction.objectStore("disks").getAllKeys() as IDBRequest<string[]>),
+    );
+  }
+
+  async put(id: string, size: number | (() => number), extents: Extents, work: LongWork = {}): Promise<void> {
+    if (typeof size === "number") checkDiskSize("Cannot make the disk", size);
+    await this.#alone(id, "rebuild the disk", async () => {
+      const layer = await this.#newLayer();
+      const filling = await lockLayer(layer);
+      try {
+        await this.#fill(layer, typeof size === "number" ? size : MAX_DISK_BYTES, extents, work);
+        const sizeBytes = typeof size === "number" ? size : Math.ceil(size() / SECTOR_BYTES) * SECTOR_BYTES;
+        checkDiskSize("Cannot make the disk", sizeBytes);
+        await this.#change(id, () => ({
+          id,
+          sizeBytes,
+          layers: [{ id: layer, limit: Number.POSITIVE_INFINITY }],
+          built: 1,
+          createdAt: Date.now(),
+        }));
+      } catch (error) {
+        await this.#dropLayers([layer]).catch(() => {});
+        throw error;
+      } finally {
+        await filling?.();
+      }
+    });
+  }
+
+  async resize(id: string, sizeBytes: number): Promise<void> {
+    checkDiskSize("Cannot resize the disk", sizeBytes);
+    await this.#alone(id, "resize the disk", () =>
+      this.#change(id, (disk) => {
+        const known = there(disk);
+        // What is cut off must not come back when the disk grows again.
+        const layers = known.layers.map((layer) => ({ ...layer, limit: Math.min(layer.limit, sizeBytes) }));
+        return { ...known, sizeBytes, layers };
+      }),
+    );
+  }
+
+  async duplicate(id: string, copyId: string): Promise<void> {
+    await this.#alone(id, "duplicate the disk", () =>
+      this.#database.transact(["disks"], "readwrite", async (transaction) => {
+        const disks = transaction.objectStore("disks");
+        const disk = there(await answer<StoredDisk | undefined>(disks.get(id)));
+        disks.add({ ...disk, id: copyId, createdAt: Date.now() } satisfies StoredDisk);
+      }),
+    );
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#alone(id, "delete the disk", () => this.#change(id, () => null));
+  }
+
+  async reset(id: string): Promise<void> {
+    await this.#alone(id, "reset the disk", () =>
+      this.#change(id, (disk) => ({ ...there(disk), layers: there(disk).layers.slice(0, there(disk).built) })),
+    );
+  }
+
+  async merge(id: string, { signal = NEVER, onProgress }: LongWork = {}): Promise<void> {
+    await this.#alone(id, "merge the disk", async () => {
+      await this.#change(id, (disk) => ({ ...there(disk), built: there(disk).layers.length }));
+      let done = 0;
+      const onBatch = (): void => {
+        done += BATCH_CHUNKS * CHUNK_BYTES;
+        onProgress?.(done);
+      };
+      while (await this.#foldOnce(id, 0, onBatch)) signal.throwIfAborted();
+    });
+  }
+
+  open(id: string, events: DriveEvents): Promise<DiskDrive> {
+    return this.#inTurn(id, async () => {
+      const writer = await lockDisk(id);
+      if (writer) return this.#openToWrite(id, events, writer);
+      const reader = (await lockReader(id)) as Release;
+      // Whoever had it may have been done with it by now.
+      const late = await lockDisk(id);
+      if (!late) return this.#openToRead(id, events, reader);
+      await reader();
+      return this.#openToWrite(id, events, late);
+    });
+  }
+
+  async #openToWrite(id: string, events: DriveEvents, writer: Release): Promise<DiskDrive> {
+    try {
+      const deadline = performance.now() + FOLD_MS;
+      const changes = async () => (await this.#existing(id)).layers.length - (await this.#existing(id)).built;
+      while ((await changes()) > MOST_CHANGES || performance.now() < deadline) {
+        const readers = await lockReaders(id);
+        if (!readers) break;
+        try {
+          if (!(await this.#foldOnce(id, (await this.#existing(id)).built, () => {}))) break;
+        } finally {
+          await readers();
+        }
+      }
+      // Whoever reads while this machine writes reads the layers below the new one.
+      const layer = await this.#newLayer();
+      const filling = await lockLayer(layer);
+      await this.#change(id, (disk) => ({
+        ...there(disk),
+        layers: [...there(disk).layers, { id: layer, limit: Number.POSITIVE_INFINITY }],
+      }));
+      await filling?.();
+      return await createDrive(this.#database, await this.#existing(id), true, events, writer);
+    } catch (error) {
+      await writer();
+      throw error;
+    }
+  }
+
+  async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive> {
+    try {
+      const disk = await this.#existing(id);
+      return await createDrive(this.#database, { ...disk, layers: disk.layers.slice(0, -1) }, false, events, reader);
+    } catch (error) {
+      await reader();
+      throw error;
+    }
+  }
+
+  read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T> {
+    return this.#alone(id, "read the disk", async () => {
+      const { layers, sizeBytes } = await this.#existing(id);
+      const database = this.#database;
+      const source = blockSource(sizeBytes, async (offset, length) => {
+        const bytes = new Uint8Array(length);
+        if (length === 0) return bytes;
+        const first = Math.floor(offset / CHUNK_BYTES);
+        const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
+        const chunks = await readChunks(database, layers, first, last);
+        chunks.forEach((chunk, at) => {
+          const from = (first + at) * CHUNK_BYTES;
+          const start = Math.max(offset, from);
+          const end = Math.min(offset + length, from + CHUNK_BYTES);
+          bytes.set(sound(chunk).subarray(start - from, end - from), start - offset);
+        });
+        return bytes;
+      });
+      async function* batches({ signal = NEVER, onProgress }: LongWork) {
+        for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES))) {
+          signal.throwIfAborted();
+          yield batch.map(([index, chunk]) => [index, sound(chunk)] as const);
+          onProgress?.(((batch.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
+        }
+      }
+      return use({ source, extents: (work = {}) => joinChunks(batches(work), sizeBytes) });
+    });
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  /** Takes away layers that belong to no disk and that nobody is filling. */
+  async sweep(): Promise<void> {
+    const layers = await this.#database.transact(["layers"], "readonly", (transaction) =>
+      answer(transaction.objectStore("layers").getAllKeys() as IDBRequest<number[]>),
+    );
+    for (const layer of layers) {
+      const release = await lockLayer(layer);
+      if (!release) continue;
+      await this.#dropLayers([layer]).finally(release);
+    }
+  }
+
+  #find(id: string): Promise<StoredDisk | undefined> {
+    return this.#database.transact(["disks"], "readonly", (transaction) =>
+      answer<StoredDisk | undefined>(transaction.objectStore("disks").get(id)),
+    );
+  }
+
+  async #existing(id: string): Promise<StoredDisk> {
+    return there(await this.#find(id));
+  }
+
+  /** Does something with a disk that nobody uses. */
+  #alone<T>(id: string, what: string, run: () => Promise<T>): Promise<T> {
+    return this.#inTurn(id, async () => {
+      const writer = await lockDisk(id);
+      const readers = writer && (await lockReaders(id));
+      try {
+        if (!readers) throw new Error(`Cannot ${what}: it is in use; switch the machine off that has it`);
+        return await run();
+      } finally {
+        await readers?.();
+        await writer?.();
+      }
+    });
+  }
+
+  /** What this page does with a disk happens one after the other; only what others do is refused. */
+  async #inTurn<T>(id: string, run: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(id);
+    const mine = (async () => {
+      await before;
+      return run();
+    })();
+    const ended = mine.then(
+      () => {},
+      () => {},
+    );
+    this.#turns.set(id, ended);
+    try {
+      return await mine;
+    } finally {
+      if (this.#turns.get(id) === ended) this.#turns.delete(id);
+    }
+  }
+
+  #newLayer(): Promise<number> {
+    return this.#database.transact(["layers"], "readwrite", (transaction) =>
+      answer(transaction.objectStore("layers").add({ createdAt: Date.now() }) as IDBRequest<number>),
+    );
+  }
+
+  async #fill(layer: number, sizeBytes: number, extents: Extents, { signal = NEVER, onProgress }: LongWork) {
+    let batch: (readonly [number, ChunkBuffer])[] = [];
+    const flush = async () => {
+      signal.throwIfAborted();
+      const chunks = batch;
+      batch = [];
+      await this.#database.transact(["chunks"], "readwrite", (transaction) =>
+        putChunks(transaction, layer, true, chunks),
+      );
+      onProgress?.(((chunks.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
+    };
+    for await (const chunk of cutChunks(extents, sizeBytes)) {
+      batch.push(chunk);
+      if (batch.length === BATCH_CHUNKS) await flush();
+    }
+    if (batch.length > 0) await flush();
+  }
+
+  /** Changes a record, or takes it away, and the layers with it that no disk has any more. */
+  #change(id: string, change: (disk: StoredDisk | undefined) => StoredDisk | null): Promise<void> {
+    return this.#database.transact(["disks", "layers", "chunks"], "readwrite", async (transaction) => {
+      const disks = transaction.objectStore("disks");
+      const before = await answer<StoredDisk | undefined>(disks.get(id));
+      const after = change(before);
+      if (after) disks.put(after);
+      else disks.delete(id);
+      await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
+    });
+  }
+
+  #dropLayers(layers: readonly number[]): Promise<void> {
+    return this.#database.transact(["disks", "layers", "chunks"], "readwrite", (transaction) =>
+      dropUnused(transaction, layers),
+    );
+  }
+
+  /**
+   * Moves some chunks from the layer above `at` into that one. To be called while nobody reads the disk.
+   * @returns false when there is nothing to move, since there is one layer or another disk has it as well
+   */
+  async #foldOnce(id: string, at: number, onBatch: () => void): Promise<boolean> {
+    const { layers, sizeBytes } = await this.#existing(id);
+    const lower = layers[at];
+    const upper = layers[at + 1];
+    if (!lower || !upper || (await this.#isShared(id, [lower.id, upper.id]))) return false;
+    // A layer that was cut has chunks beyond the cut, which one that was not must not take over.
+    if (lower.limit < sizeBytes || upper.limit < sizeBytes) return false;
+    const isEmpty = await foldBatch(this.#database, upper, lower, at === 0);
+    onBatch();
+    if (isEmpty)
+      await this.#change(id, (disk) => {
+        const known = there(disk);
+        const built = at + 1 < known.built ? known.built - 1 : known.built;
+        return { ...known, built, layers: known.layers.filter((layer) => layer.id !== upper.id) };
+      });
+    return true;
+  }
+
+  async #isShared(id: string, layers: readonly number[]): Promise<boolean> {
+    const disks = await this.#database.transact(["disks"], "readonly", (transaction) =>
+      answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>),
+    );
+    return disks.some((disk) => disk.id !== id && disk.layers.some((layer) => layers.includes(layer.id)));
+  }
+}
+
+async function dropUnused(transaction: IDBTransaction, layers: readonly number[]): Promise<void> {
+  const disks = await answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>);
+  const used = new Set(disks.flatMap((disk) => disk.layers.map((layer) => layer.id)));
+  for (const layer of layers) {
+    if (used.has(layer)) continue;
+    transaction.objectStore("chunks").delete(chunkRange(layer));
+    transaction.objectStore("layers").delete(layer);
+  }
+}
+
+function there(disk: StoredDisk | undefined): StoredDisk {
+  if (!disk) throw new Error("Cannot find the disk: it is not in this browser's storage");
+  return disk;
+}
+
+function sound(chunk: ChunkBuffer | DamagedChunkError): ChunkBuffer {
+  if (chunk instanceof DamagedChunkError) throw chunk;
+  return chunk;
+}
