@@ -1,7 +1,7 @@
 # Stage "grub": the two pieces that go before the first partition. boot.img is the master boot record's code, core.img
 # the rest of GRUB with the modules that find and read /boot/grub/grub.cfg.
 
-GRUB_MODULES=(biosdisk part_msdos ext2 iso9660 linux normal configfile serial terminal search search_label test echo
+GRUB_MODULES=(biosdisk part_msdos ext2 iso9660 linux linux16 normal configfile serial terminal search search_label test echo
   sleep reboot halt minicmd ls cat)
 
 build_grub() { # WORK RESULT
