@@ -27,7 +27,7 @@ import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { type ExtKind, encodeExt } from "../../worker/format/extfs.ts";
 import { type ExtEntry, type ExtReader, openExt } from "../../worker/format/extfs-reader.ts";
-import { FileTree, FormatError, type TreeEntry } from "../../worker/format/file-tree.ts";
+import { FileTree, FormatError } from "../../worker/format/file-tree.ts";
 import { type BlockSource, imageSource, type SparseImage } from "../../worker/format/sparse-image.ts";
 import { bootGuest, buildTestInitramfs } from "../machine/guest.ts";
 import { memoryDrive } from "../machine/memory-drive.ts";
@@ -72,7 +72,8 @@ function bytesSource(bytes: Uint8Array): BlockSource {
     async read(offset, length) {
       if (offset < 0 || length < 0 || offset + length > bytes.length)
         throw new Error(`Cannot read ${length} at ${offset}`);
-      return bytes.slice(offset, offset + length);
+      // A Buffer's slice is no copy.
+      return new Uint8Array(bytes.subarray(offset, offset + length));
     },
   };
 }
@@ -382,7 +383,7 @@ describe.skipIf(!canMount)("what Linux leaves", () => {
   ] as const)("on %s with blocks of %i and inodes of %i bytes", async (kind, block, inode) => {
     const path = mke2fs("linux", "64M", "-t", kind, "-b", `${block}`, "-I", `${inode}`, "-N", "12000");
     const expected = withMount(path, "noatime", (at) => {
-      populate(at, block === 1024 ? 6000 : 3000, 70);
+      populate(at, block === 1024 ? 4000 : 2000, 70);
       if (kind === "ext4")
         shell(at, "fallocate -l 300000 unwritten; printf x | dd of=unwritten bs=1 seek=150000 conv=notrunc");
       shell(at, "sync -f .");
@@ -410,7 +411,7 @@ describe.skipIf(!canMount)("what Linux leaves", () => {
     const early = withMount(path, `noatime,commit=300,${mountOptions}`, (at) => {
       makeAwkward(at);
       // A journal of 1 MB goes round several times; directories that go leave revocations behind.
-      for (let round = 0; round < 40; round += 1)
+      for (let round = 0; round < 25; round += 1)
         shell(
           at,
           `mkdir -p round/${round}; for i in 1 2 3 4 5 6 7 8 9; do echo ${round} $i >round/${round}/file-$i; done
@@ -551,20 +552,28 @@ describe("a journal of debugfs", () => {
     copyFileSync(path, fixed);
     spawnSync("/sbin/e2fsck", ["-fy", fixed]);
     debugfs(fixed, `dump /f ${join(scratch, "dumped")}`);
-    expect(Buffer.compare(readFileSync(join(scratch, "dumped")), content)).toBe(0);
+    expect(Buffer.compare(found, readFileSync(join(scratch, "dumped")))).toBe(0);
     expect(Buffer.compare(found, content)).toBe(0);
     expect(Buffer.compare(part, content.subarray(2047, 7047))).toBe(0);
   }
 
-  const formats = ["", "-c -v 2", "-c -v 3"].flatMap((open) =>
-    [
-      ["-O", "^metadata_csum,64bit"],
-      ["-O", "^metadata_csum,^64bit"],
-      ["-O", "metadata_csum,64bit"],
-    ].map((options) => [open, options] as const),
-  );
-  it.each(formats)("opened with '%s' on %j", async (open, options) => {
-    await expectJudged(dirty(options, open), expected);
+  const formats = [
+    ["", "^metadata_csum,64bit"],
+    ["", "^metadata_csum,^64bit"],
+    ["", "metadata_csum,64bit"],
+    ["-c -v 2", "metadata_csum,64bit"],
+    ["-c -v 2", "metadata_csum,^64bit"],
+    ["-c -v 3", "metadata_csum,64bit"],
+    ["-c -v 3", "metadata_csum,^64bit"],
+  ] as const;
+  it.each(formats)("opened with '%s' on %s", async (open, features) => {
+    await expectJudged(dirty(["-O", features], open), expected);
+  });
+
+  it("whose checksum of a whole transaction does not match ends there", async () => {
+    // debugfs sums up blocks of revocations as well, the kernel and e2fsck do not: for them, there are two transactions.
+    const content = Buffer.concat([second.subarray(0, 8 * 1024), first.subarray(8 * 1024)]);
+    await expectJudged(dirty(["-O", "^metadata_csum"], "-c"), content);
   });
 
   it("goes round, and so do its numbers", async () => {
@@ -575,15 +584,15 @@ describe("a journal of debugfs", () => {
       moveLog(log, by, 0xffff_fffe - before);
       await expectJudged(path, expected);
     }
-    for (let by = 0; by < 40; by += 1) {
+    for (let by = 0; by < 24; by += 1) {
       moveLog(logOf(path), 1, 0);
-      if (by % 13 === 0) await expectJudged(path, expected);
+      if (by % 12 === 0) await expectJudged(path, expected);
       else expect(Buffer.compare(await (await openExt(fileSource(path))).read("/f"), expected)).toBe(0);
     }
   });
 
   it.each(["-c -v 2", "-c -v 3"])("with damage, '%s'", async (open) => {
-    const path = dirty(["-O", "^metadata_csum,64bit"], open);
+    const path = dirty(["-O", "metadata_csum,64bit"], open);
     const [commit, descriptor] = [find(path, 2)[1] as number, find(path, 1)[0] as number];
     flip(path, commit + 40);
     const onlyFirst = Buffer.from(first);

@@ -129,7 +129,7 @@ export function decodeSuperblock(bytes: Uint8Array, sourceBytes: number): Superb
     (readOnly & ~(READ_ONLY_COMPATIBLE.sparse | READ_ONLY_COMPATIBLE.largeFile | READ_ONLY_COMPATIBLE.btree));
   const name = bytes.subarray(120, 136);
   const nameEnd = name.indexOf(0);
-  const uuid = bytes.slice(104, 120);
+  const uuid = new Uint8Array(bytes.subarray(104, 120));
   const ownSeed = (incompatible & INCOMPATIBLE.seed) !== 0;
   return {
     kind: afterExt3 !== 0 ? "ext4" : hasJournal ? "ext3" : "ext2",

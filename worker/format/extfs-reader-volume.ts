@@ -217,7 +217,7 @@ function decodeInode(number: number, bytes: Uint8Array, seed: number | null): Ra
   if (extra > bytes.length - 128 || extra % 4 !== 0) throw damaged(`${extra} bytes of it are said to be in use`);
   const ownSeed = seed === null ? null : crc32c(crc32c(seed, littleEndian(number)), littleEndian(u32(100)));
   if (ownSeed !== null) {
-    const copy = bytes.slice();
+    const copy = new Uint8Array(bytes);
     // The checksum is in two halves; the upper one is there when the inode is long enough to have it.
     const hasUpper = extra >= 4;
     copy.fill(0, 124, 126);
@@ -244,7 +244,7 @@ function decodeInode(number: number, bytes: Uint8Array, seed: number | null): Ra
     flags: u32(32),
     sectors: u32(28) + u16(116) * 2 ** 32,
     hasAttributeBlock: u32(104) !== 0 || u16(118) !== 0,
-    map: bytes.slice(40, 100),
+    map: new Uint8Array(bytes.subarray(40, 100)),
     seed: ownSeed,
   };
 }
