@@ -1,0 +1,77 @@
+/** What carries the segments of one connection: its two ends and the link. */
+import type { Link, Waiting } from "./link.ts";
+import type { SendQueue } from "./send-queue.ts";
+import type { TcpConnection, TcpLower } from "./tcp.ts";
+
+/** The four numbers that name a connection. `remote` is the far end, as the guest sees it. */
+export interface Ends {
+  guest: number;
+  guestPort: number;
+  remote: number;
+  remotePort: number;
+}
+
+/** Runs what was asked for during a turn of the event loop at its end, each once. */
+export class TurnEnd {
+  private waiting: TcpPath[] = [];
+  private readonly run = (): void => {
+    const paths = this.waiting;
+    this.waiting = [];
+    for (const path of paths) path.flush();
+  };
+
+  add(path: TcpPath): void {
+    if (this.waiting.push(path) === 1) setImmediate(this.run);
+  }
+}
+
+export class TcpPath implements TcpLower, Waiting {
+  /** Set by whoever makes both. */
+  connection!: TcpConnection;
+  private isScheduled = false;
+
+  constructor(
+    readonly ends: Ends,
+    private readonly link: Link,
+    private readonly turnEnd: TurnEnd,
+    private readonly onGone: (path: TcpPath) => void,
+  ) {}
+
+  send(
+    seq: number,
+    ack: number,
+    flags: number,
+    window: number,
+    options: Uint8Array | null,
+    queue: SendQueue | null,
+    offset: number,
+    length: number,
+  ): void {
+    const { guest, guestPort, remote, remotePort } = this.ends;
+    this.link.sendTcp(remote, remotePort, guest, guestPort, seq, ack, flags, window, options, queue, offset, length);
+  }
+
+  get blocked(): boolean {
+    return this.link.isFull(this);
+  }
+
+  schedule(): void {
+    if (this.isScheduled) return;
+    this.isScheduled = true;
+    this.turnEnd.add(this);
+  }
+
+  flush(): void {
+    this.isScheduled = false;
+    this.connection.flush();
+  }
+
+  resume(): void {
+    this.connection.resume();
+  }
+
+  gone(): void {
+    this.link.forget(this);
+    this.onGone(this);
+  }
+}
