@@ -125,8 +125,8 @@ class Log {
           if ((revoked.get(tag.block) ?? -1) >= index) continue;
           if (this.#hasChecksums && !(await this.#matches(tag, sequence)))
             throw damaged(`the checksum of the block ${tag.at} of its log does not match`);
-          const isWithin = (tag.block + 1) * this.volume.superblock.blockBytes <= this.volume.source.size;
-          if (!isWithin) throw damaged(`it has a version of the block ${tag.block}, which there is not`);
+          if (!this.#isWithin(tag.block))
+            throw damaged(`it has a version of the block ${tag.block}, which there is not`);
           newest.set(tag.block, { offset: this.#offset(tag.at), isEscaped: tag.isEscaped });
         }
     return newest;
@@ -245,7 +245,7 @@ class Log {
     for (let at = REVOKE_HEADER_BYTES; at + (isWide ? 8 : 4) <= end; at += isWide ? 8 : 4) {
       const block = isWide ? Number(view.getBigUint64(at)) : view.getUint32(at);
       // Those that no tag can name are not worth the memory.
-      if (block < this.volume.source.size) blocks.push(block);
+      if (this.#isWithin(block)) blocks.push(block);
     }
     return blocks;
   }
@@ -258,6 +258,11 @@ class Log {
       if (view.getUint16(0, true) === FAST_COMMIT_HEAD && view.getUint32(8, true) === next)
         throw unreadable("its journal has changes in a form that is not supported, fast_commit");
     }
+  }
+
+  /** The log may be about to make the file system larger: its disk is the limit. */
+  #isWithin(block: number): boolean {
+    return (block + 1) * this.volume.superblock.blockBytes <= this.volume.source.size;
   }
 
   #wrap(at: number): number {
