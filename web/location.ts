@@ -3,7 +3,8 @@ import type { BootMode, Language } from "./state.ts";
 /** What the address asks for: docs/architecture.md lists the parameters. */
 export interface Wishes {
   project: string | null;
-  boot: BootMode | null;
+  /** "off": the machine is not switched on by itself. */
+  boot: BootMode | "off" | null;
   commandLine: string | null;
   memoryMb: number | null;
   language: Language | null;
@@ -18,7 +19,7 @@ export function readLocation(href: string, languages: readonly string[]): Wishes
   const language = searchParams.get("lang");
   return {
     project: searchParams.get("project")?.trim() || null,
-    boot: boot === "cold" || boot === "warm" || boot === "disk" ? boot : null,
+    boot: boot === "cold" || boot === "warm" || boot === "disk" || boot === "off" ? boot : null,
     commandLine: searchParams.get("cmdline"),
     // The emulator has memory in powers of two.
     memoryMb: memory >= 32 && memory <= 1024 && Number.isInteger(Math.log2(memory)) ? memory : null,

@@ -150,10 +150,10 @@ async function start(): Promise<void> {
   store.subscribe(watchProject(workspace, () => disks.refresh()));
   workspace.open(project.id);
   // The worker builds while the views are made.
-  const firstBoot = boot(wishes.boot ?? "cold");
+  const firstBoot = wishes.boot === "off" ? Promise.resolve() : boot(wishes.boot ?? "cold");
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   const ready = firstBoot.then(
-    () => session.agentReady().catch(() => {}),
+    () => (wishes.boot === "off" ? undefined : session.agentReady().catch(() => {})),
     () => {},
   );
   window.smartos = createSmartOs({

@@ -12,7 +12,7 @@ const attributes = fc.record({
   mode: fc.integer({ min: 0, max: 0o7777 }),
   uid: fc.integer({ min: 0, max: 70_000 }),
   gid: fc.integer({ min: 0, max: 70_000 }),
-  mtime: fc.integer({ min: 0, max: 2_000_000_000 }),
+  mtime: fc.integer({ min: 0, max: 4_000_000_000 }),
 });
 const kind = fc.oneof(
   { weight: 4, arbitrary: fc.uint8Array({ maxLength: 600 }).map((content) => ({ kind: "file" as const, content })) },

@@ -50,6 +50,9 @@ export function encodeInode(inode: Inode, blockBytes: number): Uint8Array<ArrayB
   view.setUint16(120, inode.uid >>> 16, true);
   view.setUint16(122, inode.gid >>> 16, true);
   view.setUint16(128, EXTRA_BYTES, true);
+  // The seconds are signed; what is beyond 2038 counts from 2³² seconds before on. ctime, mtime, atime, crtime.
+  const epoch = inode.mtime >= 2 ** 31 ? 1 : 0;
+  for (const at of [132, 136, 140, 148]) view.setUint32(at, epoch, true);
   view.setUint32(144, inode.mtime, true);
   return bytes;
 }

@@ -1,0 +1,222 @@
+/**
+ * Kills a browser while its guest writes: what the guest was told to be stored must be there afterwards. The browser is
+ * a process group of its own that ends by SIGKILL, as in a crash or when the system runs out of memory.
+ */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, type Page } from "playwright-core";
+import { createSite } from "../../relay/site.ts";
+import { chromePath } from "../../tools/setup.mjs";
+import { ready } from "./page.ts";
+
+const DIST = join(import.meta.dirname, "../../dist");
+/** Two disks, because what is lost depends on the journal's habits. */
+const DISKS = [
+  { name: "four", fileSystem: "ext4", device: "/dev/sdb", directory: "/mnt/four" },
+  { name: "three", fileSystem: "ext3", device: "/dev/sdc", directory: "/mnt/three" },
+] as const;
+const SIZE_MB = 16;
+/** Kills come at a moment up to this long after the first record. */
+const LONGEST_MS = 1200;
+
+/** Mounts the disks and keeps them busy with something else than the records. */
+const PREPARE = DISKS.map(
+  ({ device, directory }) =>
+    `mkdir -p ${directory} && mount ${device} ${directory} && ` +
+    `(while usleep 100000; do dd if=/dev/zero of=${directory}/noise bs=4k count=$((RANDOM % 16)) 2>/dev/null; done &)`,
+).join(" && ");
+
+export interface KillReport {
+  kills: number;
+  /** Records that the guest had synced and told of. */
+  acknowledged: number;
+  /** How many of them were not there after the kill; what this is all about. */
+  lost: number;
+  /** Kills after which a journal had to be replayed: proof that they came in the middle of something. */
+  replayed: number;
+}
+
+interface Running {
+  process: ChildProcess;
+  page: Page;
+}
+
+/**
+ * @param random numbers from 0 to 1 that the moments of the kills are taken from
+ * @throws Error at the first record that is lost, or file system that is not clean
+ */
+export async function killWhileWriting(
+  kills: number,
+  random: () => number,
+  onKill: (report: KillReport) => void = () => {},
+): Promise<KillReport> {
+  const folder = mkdtempSync(join(tmpdir(), "smart-os-kills-"));
+  const server = createSite(DIST);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://localhost:${(server.address() as AddressInfo).port}/?boot=off`;
+  const report: KillReport = { kills: 0, acknowledged: 0, lost: 0, replayed: 0 };
+  /** By disk: the records that were acknowledged. */
+  const records: number[] = DISKS.map(() => 0);
+  let running: Running | null = null;
+  try {
+    for (;;) {
+      running = await open(url, join(folder, "profile"));
+      const { page } = running;
+      if (report.kills === 0)
+        await page.evaluate(
+          async (disks) => {
+            for (const { name, fileSystem, sizeMb } of disks) {
+              await window.smartos.disks.create({ name, fileSystem, sizeMb });
+              await window.smartos.disks.attach(name);
+            }
+          },
+          DISKS.map(({ name, fileSystem }) => ({ name, fileSystem, sizeMb: SIZE_MB })),
+        );
+      else
+        for (const [index, disk] of DISKS.entries()) {
+          const image = join(folder, `${disk.name}.img`);
+          writeFileSync(image, await download(page, disk.name));
+          report.replayed += checkImage(image) ? 1 : 0;
+          const found = recordsIn(image);
+          for (let record = 1; record <= (records[index] as number); record += 1)
+            if (!found.has(record)) report.lost += 1;
+          if (report.lost > 0)
+            throw new Error(
+              `${report.lost} of ${records[index]} records of ${disk.name} are lost after kill ${report.kills}`,
+            );
+        }
+      onKill(report);
+      if (report.kills === kills) return report;
+
+      await page.evaluate(() => window.smartos.boot());
+      await command(page, PREPARE);
+      const before = sum(records);
+      const writing = write(page, records);
+      await until(() => sum(records) > before);
+      await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_MS));
+      kill(running.process);
+      await writing;
+      report.kills += 1;
+      report.acknowledged = sum(records);
+    }
+  } finally {
+    if (running) kill(running.process);
+    server.closeAllConnections();
+    server.close();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Writes records to the disks in turn until the browser is gone. A record counts once its `sync` has ended. */
+async function write(page: Page, records: number[]): Promise<void> {
+  for (let turn = 0; ; turn += 1) {
+    const index = turn % DISKS.length;
+    const { directory } = DISKS[index] as (typeof DISKS)[number];
+    const record = (records[index] as number) + 1;
+    try {
+      await command(page, `echo "record ${record}" >>${directory}/log && sync`);
+    } catch {
+      return;
+    }
+    records[index] = record;
+  }
+}
+
+async function command(page: Page, words: string): Promise<void> {
+  const { status, output } = await page.evaluate((text) => window.smartos.run(text), words);
+  if (status !== 0) throw new Error(`${words} ended with ${status}: ${output}`);
+}
+
+/** A browser of its own, in a process group of its own. */
+async function open(url: string, profile: string): Promise<Running> {
+  const path = chromePath();
+  if (!path) throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
+  const browser = spawn(
+    path,
+    [
+      ...["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"],
+      ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+      ...["--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
+    ],
+    { detached: true, stdio: ["ignore", "ignore", "pipe"] },
+  );
+  try {
+    const address = await new Promise<string>((resolve, reject) => {
+      let log = "";
+      browser.stderr?.on("data", (bytes: Buffer) => {
+        log += bytes.toString();
+        const found = /DevTools listening on (ws:\S+)/.exec(log);
+        if (found) resolve(found[1] as string);
+      });
+      browser.on("exit", () => reject(new Error(`The browser ended: ${log.slice(-500)}`)));
+    });
+    const connected = await chromium.connectOverCDP(address);
+    const page = await (connected.contexts()[0] as ReturnType<typeof connected.contexts>[number]).newPage();
+    await page.goto(url);
+    await ready(page);
+    return { process: browser, page };
+  } catch (error) {
+    kill(browser);
+    throw error;
+  }
+}
+
+function kill({ pid }: ChildProcess): void {
+  try {
+    if (pid) process.kill(-pid, "SIGKILL");
+  } catch {
+    // It is gone already.
+  }
+}
+
+/** A disk's raw image, without the zeros at its end. */
+async function download(page: Page, name: string): Promise<Buffer> {
+  const text = await page.evaluate(async (disk) => {
+    const image = await window.smartos.disks.export(disk);
+    const reader = new FileReader();
+    return new Promise<string>((resolve) => {
+      reader.onload = () => resolve((reader.result as string).split(",")[1] as string);
+      reader.readAsDataURL(image);
+    });
+  }, name);
+  return Buffer.from(text, "base64");
+}
+
+/** Replays the journal and checks everything. @returns whether there was something to replay */
+function checkImage(image: string): boolean {
+  const { stdout, status } = run("/sbin/e2fsck", ["-p", image]);
+  // 1: corrected, which is what the replay of a journal counts as.
+  if (status > 1) throw new Error(`e2fsck cannot repair ${image} by its journal (${status}): ${stdout}`);
+  const checked = run("/sbin/e2fsck", ["-fn", image]);
+  if (checked.status !== 0) throw new Error(`${image} is not clean (${checked.status}): ${checked.stdout}`);
+  return /recovering journal/.test(stdout);
+}
+
+function recordsIn(image: string): Set<number> {
+  const text = execFileSync("/sbin/debugfs", ["-R", "cat /log", image], { stdio: ["ignore", "pipe", "ignore"] });
+  return new Set([...text.toString().matchAll(/^record (\d+)$/gm)].map((match) => Number(match[1])));
+}
+
+function run(program: string, words: string[]): { stdout: string; status: number } {
+  try {
+    return { stdout: execFileSync(program, words, { stdio: ["ignore", "pipe", "ignore"] }).toString(), status: 0 };
+  } catch (error) {
+    const { stdout, status } = error as { stdout: Buffer; status: number };
+    return { stdout: String(stdout), status };
+  }
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error("The guest has acknowledged no record within 30 s");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
