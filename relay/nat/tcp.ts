@@ -622,7 +622,7 @@ export class TcpConnection {
     // Karn: the acknowledgement could be that of the first or of the second.
     this.timedAt = -1;
     this.lastSentAt = this.wheel.now();
-    this.transmit(seq, FLAG.ack | FLAG.psh | (withFin ? FLAG.fin : 0), offset, length);
+    this.transmit(seq, FLAG.ack | (length > 0 ? FLAG.psh : 0) | (withFin ? FLAG.fin : 0), offset, length);
   }
 
   /** Bytes that are thought to be on the way (RFC 6675, section 4; without its option, RFC 6582). */
