@@ -12,8 +12,8 @@ import { type HttpTarget, splice } from "./http-forward.ts";
 export interface ForwardOptions {
   /** Ports of this host for TCP and UDP forwards; null: there are none. */
   ports: { first: number; last: number } | null;
-  /** Where they listen. */
-  host: string;
+  /** Where they listen; undefined: everywhere. */
+  host: string | undefined;
   /** `ID--PORT.` and this is a forward's host name; null: no HTTP forwards. */
   domain: string | null;
   /** In front of every id, so that a load balancer finds this process. */
@@ -168,8 +168,10 @@ export class Forwards {
   }
 
   private newId(): string {
-    // 130 bits in letters that a host name may have. A dash at the start or the end would be no name.
-    const random = BigInt(`0x${randomBytes(17).toString("hex")}`).toString(36).padStart(26, "0");
+    // 136 bits in the letters that a host name may have.
+    const random = BigInt(`0x${randomBytes(17).toString("hex")}`)
+      .toString(36)
+      .padStart(26, "0");
     return `${this.options.instance === null ? "" : `${this.options.instance}-`}${random}`;
   }
 
@@ -315,7 +317,7 @@ export class Forwards {
   }
 }
 
-function listenTcp(server: Server, port: number, host: string): Promise<void> {
+function listenTcp(server: Server, port: number, host: string | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {
@@ -326,8 +328,8 @@ function listenTcp(server: Server, port: number, host: string): Promise<void> {
   });
 }
 
-function bindUdp(port: number, host: string): Promise<UdpSocket> {
-  const socket = createSocket({ type: isIPv6(host) ? "udp6" : "udp4" });
+function bindUdp(port: number, host: string | undefined): Promise<UdpSocket> {
+  const socket = createSocket({ type: isIPv6(host ?? "") ? "udp6" : "udp4" });
   return new Promise((resolve, reject) => {
     socket.once("error", (error) => {
       socket.close();

@@ -4,7 +4,8 @@
  *
  * Limitations: a connection of its own for each request; no trailers, no informational answers but 101.
  */
-import { type IncomingMessage, request as httpRequest, ServerResponse } from "node:http";
+import type { EventEmitter } from "node:events";
+import { type ClientRequest, request as httpRequest, type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Duplex, finished, pipeline } from "node:stream";
 
@@ -51,7 +52,7 @@ export function forwardRequest(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  void open(target, visitor, request, (status, text) => sayProblem(response, status, text)).then((outward) => {
+  void open(target, visitor, request, response, (...problem) => sayProblem(response, ...problem)).then((outward) => {
     if (!outward) return;
     outward.on("response", (answer) => {
       try {
@@ -65,7 +66,6 @@ export function forwardRequest(
       response.flushHeaders();
       pipeline(answer, response, () => {});
     });
-    response.on("close", () => outward.destroy());
     pipeline(request, outward, () => {});
   });
 }
@@ -82,9 +82,8 @@ export function forwardUpgrade(
   response.shouldKeepAlive = false;
   response.assignSocket(socket as Socket);
   response.on("finish", () => socket.end());
-  void open(target, visitor, request, (status, text) => sayProblem(response, status, text)).then((outward) => {
+  void open(target, visitor, request, socket, (...problem) => sayProblem(response, ...problem)).then((outward) => {
     if (!outward) return;
-    socket.on("close", () => outward.destroy());
     outward.on("response", (answer) => {
       response.writeHead(answer.statusCode as number, answer.statusMessage, answerHeaders(answer));
       pipeline(answer, response, () => {});
@@ -118,51 +117,75 @@ export function splice(a: Duplex, b: Duplex): void {
   }
 }
 
-/** Begins the request to the guest. @returns null when it could not be, which has been told then */
+/**
+ * Begins the request to the guest.
+ * @param visitorEnd closes when the visitor goes
+ * @returns null when it could not be, which has been told then
+ */
 async function open(
   target: HttpTarget,
   visitor: Visitor,
   request: IncomingMessage,
+  visitorEnd: EventEmitter,
   fail: (status: number, text: string) => void,
-) {
+): Promise<ClientRequest | null> {
   if (!target.begin()) {
     fail(503, "Cannot reach the guest: too many requests to it are under way");
     return null;
   }
-  let guest: Duplex;
-  try {
-    guest = await target.connect(AbortSignal.any([target.signal, AbortSignal.timeout(CONNECT_MS)]));
-  } catch (error) {
-    target.end();
-    fail(502, error instanceof Error && error.message.startsWith("Cannot") ? error.message : cannotReach(target));
-    return null;
-  }
+  const connecting = new AbortController();
+  let guest: Duplex | null = null;
   const abort = (): void => {
-    guest.destroy();
+    connecting.abort();
+    guest?.destroy();
+  };
+  const end = (): void => {
+    target.signal.removeEventListener("abort", abort);
+    visitorEnd.off("close", abort);
+    target.end();
   };
   target.signal.addEventListener("abort", abort);
-  guest.on("close", () => {
-    target.signal.removeEventListener("abort", abort);
-    target.end();
-  });
+  visitorEnd.on("close", abort);
+  const connectTimer = setTimeout(abort, CONNECT_MS);
+  try {
+    guest = await target.connect(connecting.signal);
+  } catch (error) {
+    end();
+    fail(502, error instanceof Error && error.message.startsWith("Cannot") ? error.message : cannotReach(target));
+    return null;
+  } finally {
+    clearTimeout(connectTimer);
+  }
+  const stream = guest;
+  stream.on("close", end);
+  if (connecting.signal.aborted) {
+    stream.destroy();
+    return null;
+  }
   const outward = httpRequest({
     method: request.method,
     path: request.url,
     headers: requestHeaders(request, visitor) as unknown as string[],
     setHost: false,
-    createConnection: () => guest,
+    createConnection: () => stream,
   });
   let isAnswered = false;
-  const timer = setTimeout(() => outward.destroy(new Error("no answer")), ANSWER_MS);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    outward.destroy();
+  }, ANSWER_MS);
   for (const event of ["response", "upgrade"])
     outward.once(event, () => {
       isAnswered = true;
       clearTimeout(timer);
     });
-  outward.on("error", (error) => {
+  outward.on("error", () => {});
+  outward.on("close", () => {
     clearTimeout(timer);
-    guest.destroy();
-    if (!isAnswered) fail(error.message === "no answer" ? 504 : 502, cannotReach(target));
+    if (isAnswered) return;
+    stream.destroy();
+    fail(isLate ? 504 : 502, cannotReach(target));
   });
   return outward;
 }
@@ -199,7 +222,8 @@ function requestHeaders(request: IncomingMessage, visitor: Visitor): string[] {
   const out: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string;
-    if (isKept(name, headers.connection) && !FROM_RELAY.has(name.toLowerCase())) out.push(name, rawHeaders[i + 1] as string);
+    if (isKept(name, headers.connection) && !FROM_RELAY.has(name.toLowerCase()))
+      out.push(name, rawHeaders[i + 1] as string);
   }
   out.push(
     ...["X-Forwarded-For", visitor.address],
@@ -218,7 +242,10 @@ function requestHeaders(request: IncomingMessage, visitor: Visitor): string[] {
 }
 
 function hasOption(connection: string | undefined, option: string): boolean {
-  return (connection ?? "").toLowerCase().split(/\s*,\s*/).includes(option);
+  return (connection ?? "")
+    .toLowerCase()
+    .split(/\s*,\s*/)
+    .includes(option);
 }
 
 function answerHeaders(answer: IncomingMessage): string[] {

@@ -31,6 +31,7 @@ export class Line implements GuestPort {
     private readonly rates: readonly Bucket[],
     private readonly onTell: (message: Refusal) => void,
     private readonly onDrop: (reason: string) => void,
+    private readonly totals: { framesOut: number; bytesOut: number },
   ) {}
 
   open(websocket: WebSocket, socket: Duplex): void {
@@ -84,6 +85,8 @@ export class Line implements GuestPort {
     for (const rate of this.rates) rate.take(frame.length);
     this.framesSent++;
     this.bytesSent += frame.length;
+    this.totals.framesOut++;
+    this.totals.bytesOut += frame.length;
     if (!this.isCorked) {
       this.isCorked = true;
       socket.cork();

@@ -1,35 +1,67 @@
-/** `npm start` and `npm run relay`: serves the built page on one port (PORT, 8086 by default). */
+/** `npm start` and `npm run relay`: the built page and the relay on one port. `npm run relay -- --help` tells the options. */
 import { existsSync } from "node:fs";
-import { createSite } from "./site.ts";
+import { pino } from "pino";
+import { createNat, DEFAULT_SUBNET } from "./nat/nat.ts";
+import { describeOptions, type RelayOptions, readOptions } from "./options.ts";
+import { createPolicy } from "./policy.ts";
+import { createRedisBus } from "./room-bus.ts";
+import { type Relay, startRelay } from "./server.ts";
+import { siteHandler } from "./site.ts";
 
-const port = Number(process.env.PORT ?? 8086);
-const host = process.env.HOST;
-const directory = `${import.meta.dirname}/../dist`;
+const DIST = `${import.meta.dirname}/../dist`;
+const MTU = 1500;
 
-if (!existsSync(`${directory}/index.html`)) {
-  console.error("Cannot serve the page: dist/ is missing; run `npm run build` first, or `npm start` for everything");
+try {
+  const options = readOptions(process.argv.slice(2), process.env);
+  if ("help" in options) process.stdout.write(options.help);
+  else await run(options);
+} catch (error) {
+  console.error((error as Error).message);
   process.exit(1);
 }
 
-const server = createSite(directory);
-server.on("error", (error: NodeJS.ErrnoException) => {
-  const reason =
-    error.code === "EADDRINUSE"
-      ? "another program uses it; set PORT to a free one"
-      : error.code === "EACCES"
-        ? "this user may not; set PORT to a number above 1023"
-        : error.message;
-  console.error(`Cannot listen on port ${port}: ${reason}`);
-  process.exit(1);
-});
-server.listen(port, host, () => {
-  const address = server.address();
-  const actual = typeof address === "object" && address ? address.port : port;
-  console.log(`smart-os is ready: http://localhost:${actual}/`);
-});
-for (const signal of ["SIGINT", "SIGTERM"] as const)
-  process.on(signal, () => {
-    server.close();
-    server.closeAllConnections();
-    process.exit(0);
-  });
+async function run(options: RelayOptions): Promise<void> {
+  if (!existsSync(`${DIST}/index.html`))
+    throw new Error(
+      "Cannot serve the page: dist/ is missing; run `npm run build` first, or `npm start` for everything",
+    );
+  // Standard output is for people, the log for programs.
+  const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
+  const bus =
+    options.redis === null
+      ? undefined
+      : await createRedisBus(options.redis, (problem) => log.error({ problem }, "redis"));
+  const engine = createNat({ policy: createPolicy(options), subnet: DEFAULT_SUBNET, mtu: MTU });
+  let relay: Relay;
+  try {
+    relay = await startRelay(options, {
+      engine,
+      subnet: DEFAULT_SUBNET,
+      mtu: MTU,
+      site: siteHandler(DIST),
+      log,
+      ...(bus && { bus }),
+    });
+  } catch (error) {
+    throw new Error(`Cannot listen on port ${options.port}: ${why(error as NodeJS.ErrnoException)}`);
+  }
+  for (const line of describeOptions(options)) console.log(line);
+  console.log(`smart-os is ready: http://localhost:${relay.port}/`);
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => {
+      void relay.close().then(() => process.exit(0));
+    });
+}
+
+function why(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case "EADDRINUSE":
+      return "another program uses it; set PORT to a free one";
+    case "EACCES":
+      return "this user may not; set PORT to a number above 1023";
+    case "EADDRNOTAVAIL":
+      return "this computer has no such address; set HOST to one of its own";
+    default:
+      return error.message;
+  }
+}
