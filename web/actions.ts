@@ -6,7 +6,7 @@ import type { Library } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
-import type { Actions, AppState, BootMode, Store } from "./state.ts";
+import type { Actions, AppState, BootMode, NetworkActions, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -24,6 +24,7 @@ export interface ActionParts {
   /** The whole project as one file. */
   bundle(): Promise<Blob>;
   disks: Disks;
+  network: NetworkActions;
   notify: Notify;
 }
 
@@ -167,6 +168,7 @@ export function createActions(parts: ActionParts): Actions {
       saveAs,
       boot: () => void parts.boot("disk").catch(() => {}),
     }),
+    network: parts.network,
   };
   return actions;
 }

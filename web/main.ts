@@ -9,6 +9,7 @@ import { el } from "./dom.ts";
 import type { Editor } from "./editor.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
+import { createNoNetwork } from "./no-network.ts";
 import { createNotify } from "./notify.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
 import { type BootRecipe, createSession } from "./session.ts";
@@ -136,6 +137,7 @@ async function start(): Promise<void> {
       writeSettings(change);
     },
     disks,
+    network: createNoNetwork(() => notify("info", text().network.noRelay)),
     notify,
     bundle,
   });

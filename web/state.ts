@@ -190,6 +190,8 @@ export interface NetworkState {
   /** Ports on which a program in the guest listens, as far as the page has looked. */
   listening: readonly { port: number; protocol: "tcp" | "udp"; program: string }[];
   room: string | null;
+  /** Kept so that others can be given the link to the room; null outside one. */
+  roomSecret: string | null;
   /** Guests in the room, this one included. */
   roomMembers: number;
   card: "virtio" | "ne2k";
@@ -209,6 +211,7 @@ export const NO_NETWORK: NetworkState = {
   forwards: [],
   listening: [],
   room: null,
+  roomSecret: null,
   roomMembers: 0,
   card: "virtio",
 };
@@ -304,6 +307,7 @@ export interface Actions {
   retrySave(): void;
   dismissNotice(id: number): void;
   readonly disks: DiskActions;
+  readonly network: NetworkActions;
 }
 
 export interface Store {

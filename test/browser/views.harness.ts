@@ -1,5 +1,5 @@
 /** The views over made-up states: no machine, no storage. `?scenario=` chooses the state, `harness` is for the tests. */
-import { type Actions, type AppState, createStore, type DiskActions } from "../../web/state.ts";
+import { type Actions, type AppState, createStore, type DiskActions, type NetworkActions } from "../../web/state.ts";
 import { mountWorkbench } from "../../web/views/workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
 
@@ -57,6 +57,22 @@ const DISK_EFFECTS: Partial<DiskActions> = {
   removeEntry: removeFromDisk,
   detach: (id) => set({ disks: store.state.disks.map((disk) => (disk.id === id ? { ...disk, drive: null } : disk)) }),
 };
+const ofNetwork = (change: Partial<AppState["network"]>): void =>
+  set({ network: { ...store.state.network, ...change } });
+const NETWORK_EFFECTS: Partial<NetworkActions> = {
+  setOnline: (online) => ofNetwork({ status: online ? "online" : "off" }),
+  retryNow: () => ofNetwork({ status: "connecting", retryAt: null }),
+  setRelay: (relay) => ofNetwork({ relay, status: relay === "" ? "none" : "connecting" }),
+  forward(guestPort, kind) {
+    const { forwards } = store.state.network;
+    const id = `new-${guestPort}-${kind}`;
+    ofNetwork({ forwards: [...forwards, { id, guestPort, kind, address: `relay.example.org:${30_000 + guestPort}` }] });
+  },
+  endForward: (id) => ofNetwork({ forwards: store.state.network.forwards.filter((forward) => forward.id !== id) }),
+  join: (room, roomSecret) => ofNetwork({ room, roomSecret, roomMembers: 1 }),
+  leave: () => ofNetwork({ room: null, roomSecret: null, roomMembers: 0 }),
+  setCard: (card) => ofNetwork({ card }),
+};
 /** Notes every call under its name, and has its effect when there is one. */
 function noted<T extends object>(prefix: string, effects: Partial<T>): T {
   return new Proxy(effects, {
@@ -69,8 +85,12 @@ function noted<T extends object>(prefix: string, effects: Partial<T>): T {
   }) as T;
 }
 const disks = noted("disks.", DISK_EFFECTS);
+const network = noted("network.", NETWORK_EFFECTS);
+const parts = { disks, network };
 const others = noted("", EFFECTS);
-const actions = new Proxy(others, { get: (all, name: keyof Actions) => (name === "disks" ? disks : all[name]) });
+const actions = new Proxy(others, {
+  get: (all, name: keyof Actions) => (name === "disks" || name === "network" ? parts[name] : all[name]),
+});
 
 const root = document.getElementById("workbench") as HTMLElement;
 const { terminal, screenContainer } = mountWorkbench(root, store, actions);

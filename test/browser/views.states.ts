@@ -6,6 +6,7 @@ import {
   type DiskRow,
   type FileRow,
   type MachineState,
+  type NetworkState,
   NO_NETWORK,
   type OpenFile,
   type TimelineBar,
@@ -219,6 +220,35 @@ const TROUBLED_DISKS: DiskRow[] = [
   disk("idle", { label: "一二三四五" }),
 ];
 
+const network = (change: Partial<NetworkState> = {}): NetworkState => ({
+  ...NO_NETWORK,
+  status: "online",
+  guestAddress: "10.0.2.15",
+  gateway: "10.0.2.2",
+  receivedRate: 1_240_000,
+  sentRate: 38_400,
+  receivedBytes: 83_400_000,
+  sentBytes: 2_910_000,
+  ...change,
+});
+
+/** Addresses as relays give them, and two that must not become links. */
+export const NETWORK: NetworkState = network({
+  reason: "The relay refused a connection to 169.254.169.254, port 80: metadata services of clouds are not allowed.",
+  forwards: [
+    { id: "f1", guestPort: 80, kind: "http", address: "http://k3v9x2m7q4wz--80.localhost:8080/" },
+    { id: "f2", guestPort: 22, kind: "tcp", address: "relay.example.org:20417" },
+    { id: "f3", guestPort: 5004, kind: "udp", address: "relay.example.org:20418" },
+    { id: "f4", guestPort: 99, kind: "http", address: "javascript:alert(1)" },
+  ],
+  listening: [
+    { port: 80, protocol: "tcp", program: "httpd" },
+    { port: 8080, protocol: "tcp", program: "nc" },
+    { port: 23, protocol: "tcp", program: "telnetd" },
+    { port: 514, protocol: "udp", program: "<b>syslogd</b>" },
+  ],
+});
+
 const entry = (name: string, change: Partial<DiskEntry> = {}): DiskEntry => ({
   name,
   kind: "file",
@@ -373,6 +403,25 @@ export const SCENARIOS: Record<string, () => Partial<AppState>> = {
   "disks-first": () => ({
     disks: [systemDisk({ build: "unbuilt", storedBytes: 0, usedBytes: null })],
     quota: { used: 5 * MIB, total: 10 * 1024 * MIB },
+  }),
+  network: () => ({ network: NETWORK }),
+  "network-online": () => ({ network: network({ receivedRate: 0, sentRate: 0, receivedBytes: 912, sentBytes: 684 }) }),
+  "network-connecting": () => ({
+    network: { ...NO_NETWORK, status: "connecting", relay: "wss://relay.example.org" },
+  }),
+  "network-off": () => ({ network: { ...NO_NETWORK, status: "off" } }),
+  "network-waiting": () => ({
+    network: network({
+      status: "waiting",
+      relay: "wss://a-relay-with-a-very-long-name-that-has-no-spaces.example.org:8443/relay/v1?token=abcdefghijklmnop",
+      reason: "The relay does not answer: the connection was refused.",
+      retryAt: performance.now() + 12_500,
+      receivedRate: 0,
+      sentRate: 0,
+    }),
+  }),
+  "network-room": () => ({
+    network: network({ room: "course 3 – 网络", roomSecret: "correct horse #1", roomMembers: 7 }),
   }),
   "disks-read-only": () => ({ disks: DISKS, writable: false, pendingEdits: false }),
 };

@@ -2,6 +2,7 @@ import type { StorageProblem } from "../library.ts";
 import type { Phase, Problem } from "../state.ts";
 import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
+import { enNetwork } from "./en-network.ts";
 
 /** The words in English; their shape is what every language must have. */
 export const en = {
@@ -218,4 +219,5 @@ export const en = {
 
   disks: enDisks,
   diskWork: enDiskWork,
+  network: enNetwork,
 };

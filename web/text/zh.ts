@@ -1,6 +1,7 @@
 import type { Text } from "../text.ts";
 import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
+import { zhNetwork } from "./zh-network.ts";
 
 export const zh: Text = {
   files: "文件",
@@ -222,4 +223,5 @@ export const zh: Text = {
 
   disks: zhDisks,
   diskWork: zhDiskWork,
+  network: zhNetwork,
 };

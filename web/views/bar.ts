@@ -18,8 +18,11 @@ const LANGUAGES = [
 ] as const;
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** The bar at the top: the project, the machine's state, what can be done with it, and how the page looks. */
-export function createBar(text: Text, actions: Actions): View {
+/**
+ * The bar at the top: the project, the machine's state, what can be done with it, and how the page looks.
+ * @param network tells of the connection
+ */
+export function createBar(text: Text, actions: Actions, network: View): View {
   let state: AppState | null = null;
   const project = createProjectMenu(text, actions);
   const saved = createSavedState(text, actions);
@@ -98,6 +101,7 @@ export function createBar(text: Text, actions: Actions): View {
     saved.element,
     el("span", { className: "space" }),
     status.element,
+    network.element,
     el("div", { className: "group controls" }, pause, restart, power),
     pending,
     apply,
@@ -109,7 +113,7 @@ export function createBar(text: Text, actions: Actions): View {
     element,
     update(next) {
       state = next;
-      for (const view of [project, saved, status]) view.update(next);
+      for (const view of [project, saved, status, network]) view.update(next);
       const { status: machine } = next.machine;
       const isPaused = machine === "paused";
       setIcon(pause, isPaused ? "play" : "pause", isPaused ? text.resume : text.pause);

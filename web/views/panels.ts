@@ -5,13 +5,13 @@ import { type IconName, icon } from "./icon.ts";
 import { readPreference, writePreference } from "./preference.ts";
 import { createSplitter } from "./splitter.ts";
 
-export const PANELS = ["tree", "editor", "disks", "machine"] as const;
+export const PANELS = ["tree", "editor", "disks", "network", "machine"] as const;
 export type PanelName = (typeof PANELS)[number];
 /** The columns of a wide page, each named after its first panel. */
 const COLUMNS = ["tree", "editor", "machine"] as const;
 type Column = (typeof COLUMNS)[number];
 /** What shares the middle column with the editor: one of them is in front. */
-const GUESTS = ["disks"] as const satisfies PanelName[];
+const GUESTS = ["disks", "network"] as const satisfies PanelName[];
 
 export interface Panels {
   readonly element: HTMLElement;
@@ -21,12 +21,15 @@ export interface Panels {
   show(name: PanelName): void;
   /** Not to be seen, and nothing that the focus should go to: folded, or behind another panel of its column. */
   isAway(name: PanelName): boolean;
+  /** Puts a dot of a kind on the buttons that lead to a panel, and into their names what it stands for. */
+  mark(name: PanelName, kind: string, label: string): void;
 }
 
 const ICONS: Record<PanelName, IconName> = {
   tree: "folder",
   editor: "pencil",
   disks: "disk",
+  network: "network",
   machine: "terminal",
 };
 const TREE_WIDTH = 248;
@@ -44,6 +47,7 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
     tree: text.files,
     editor: text.editor,
     disks: text.disks.title,
+    network: text.network.title,
     machine: text.machine,
   };
   const folded = Object.fromEntries(COLUMNS.map((name) => [name, readPreference(`folded-${name}`, false)])) as Record<
@@ -217,8 +221,15 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
     const column = columnOf(name);
     return contents[name].hidden === true || (folded[column] && rails[column].offsetParent !== null);
   };
+  const mark = (name: PanelName, kind: string, label: string): void => {
+    for (const { button } of [...places, ...tabs].filter((candidate) => candidate.name === name)) {
+      button.dataset.mark = kind;
+      button.title = label;
+      button.setAttribute("aria-label", label);
+    }
+  };
   bringToFront(front);
   choose("machine");
 
-  return { element, tabs: tabbar, show, isAway };
+  return { element, tabs: tabbar, show, isAway, mark };
 }

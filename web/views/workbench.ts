@@ -8,6 +8,8 @@ import { createBar } from "./bar.ts";
 import { createDisks } from "./disks.ts";
 import { createEditorPanel } from "./editor-panel.ts";
 import { createMachinePanel, type MachineTab } from "./machine-panel.ts";
+import { createNetwork } from "./network.ts";
+import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
 import { createPanels } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
@@ -112,7 +114,11 @@ export function createWorkbench(
   actions: Actions,
   { terminal, screen, loadEditor }: WorkbenchParts,
 ): Workbench {
-  const bar = createBar(text, actions);
+  const mark = createNetworkMark(text, () => {
+    panels.show("network");
+    network.focus();
+  });
+  const bar = createBar(text, actions, mark);
   const banner = createBanner(text, actions);
   // Opening a file shows it, also when it is the open one already and nothing changes in the state.
   const opening: Actions = Object.create(actions, {
@@ -126,12 +132,14 @@ export function createWorkbench(
   const tree = createTree(text, opening);
   const editor = createEditorPanel(text, actions, loadEditor);
   const disks = createDisks(text, actions.disks);
+  const network = createNetwork(text, actions.network);
   const machine = createMachinePanel(text, opening, terminal, screen);
   const notices = createNotices(text, actions);
   const panels = createPanels(text, {
     tree: tree.element,
     editor: editor.element,
     disks: disks.element,
+    network: network.element,
     machine: machine.element,
   });
 
@@ -159,6 +167,12 @@ export function createWorkbench(
       isThere: () => !panels.isAway("disks"),
       focus: () => disks.focus(),
       name: "disks" as const,
+    },
+    {
+      element: network.element,
+      isThere: () => !panels.isAway("network"),
+      focus: () => network.focus(),
+      name: "network" as const,
     },
     {
       element: machine.element,
@@ -190,7 +204,9 @@ export function createWorkbench(
     showMachineTab: (tab) => machine.show(tab),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
-      for (const view of [bar, banner, tree, editor, disks, machine, notices]) view.update(state);
+      for (const view of [bar, banner, tree, editor, disks, network, machine, notices]) view.update(state);
+      const { status: connection } = state.network;
+      panels.mark("network", connection, text.network.mark(text.network.status[connection]));
       // A chosen file comes to the front, and so does the machine when it boots or fails.
       const path = state.openFile?.path ?? "";
       if (openPath !== undefined && path !== "" && path !== openPath) panels.show("editor");
@@ -208,7 +224,7 @@ export function createWorkbench(
       next?.focus();
     },
     dispose() {
-      for (const view of [bar, machine]) view.dispose?.();
+      for (const view of [bar, network, machine]) view.dispose?.();
       element.remove();
     },
   };
