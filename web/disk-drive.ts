@@ -86,6 +86,8 @@ class Drive implements DiskDrive {
   /** Where reading would go on. */
   #next = -1;
   #ahead = LEAST_AHEAD;
+  /** What is being asked for, which must not make room for something else of it. */
+  #wanted: readonly [first: number, last: number] = [0, -1];
   #isClosed = false;
   #writeTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -124,6 +126,7 @@ class Drive implements DiskDrive {
   }
 
   get(offset: number, length: number, done: (bytes: Uint8Array) => void): void {
+    if (this.#isClosed) return;
     const first = Math.floor(offset / CHUNK_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / CHUNK_BYTES);
     const isReady = this.#queue === null && this.#hasAll(first, last);
@@ -137,6 +140,8 @@ class Drive implements DiskDrive {
   }
 
   set(offset: number, bytes: Uint8Array, done: () => void): void {
+    // The disk may be somebody else's by now.
+    if (this.#isClosed) return;
     // v86 uses the memory of `bytes` again.
     const own = bytes.slice();
     this.#enqueue(offset, async () => {
@@ -217,9 +222,10 @@ class Drive implements DiskDrive {
   }
 
   #shrink(): void {
+    const [first, last] = this.#wanted;
     for (const index of this.#kept.keys()) {
       if (this.#kept.size <= KEPT_CHUNKS) return;
-      this.#kept.delete(index);
+      if (index < first || index > last) this.#kept.delete(index);
     }
   }
 
@@ -245,6 +251,7 @@ class Drive implements DiskDrive {
 
   /** Brings chunks into memory, and as many after them as are read at once. @throws DamagedChunkError */
   async #loadAll(first: number, last: number): Promise<void> {
+    this.#wanted = [first, last];
     while (!this.#hasAll(first, last)) {
       const missing: number[] = [];
       for (let index = first; index <= last; index += 1) if (!this.#kept.has(index)) missing.push(index);
@@ -282,7 +289,9 @@ class Drive implements DiskDrive {
       this.statistics.chunksRead += chunks.length;
       chunks.forEach((chunk, at) => {
         const index = from + at;
-        if (chunk instanceof DamagedChunkError) this.#damaged.set(index, chunk.message);
+        // Only chunks that were there when the drive was opened, or were written since, are read.
+        if (chunk === null) this.#damaged.set(index, `Cannot read chunk ${index}: it is gone`);
+        else if (chunk instanceof DamagedChunkError) this.#damaged.set(index, chunk.message);
         else this.#keep(index, chunk === ZERO_CHUNK ? newChunk() : chunk);
       });
       this.#shrink();

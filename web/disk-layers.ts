@@ -13,7 +13,6 @@ import {
   DamagedChunkError,
   isZeroRecord,
   openRecord,
-  recordIndex,
   sealRecord,
   ZERO_CHUNK,
 } from "./disk-record.ts";
@@ -44,72 +43,46 @@ export type ChunkResult = ChunkBuffer | DamagedChunkError;
 /** Chunks taken at once by what goes through a whole layer: 4 MiB. */
 export const BATCH_CHUNKS = 128;
 
-/** Reads the chunks from `first` to `last` as they are in a stack, in one transaction. */
+/** Reads the chunks from `first` to `last` as they are in a stack, in one transaction; null where no layer has one. */
 export async function readChunks(
   database: Database,
   layers: readonly Layer[],
   first: number,
   last: number,
-): Promise<ChunkResult[]> {
+): Promise<(ChunkResult | null)[]> {
   const found = await database.transact(["chunks"], "readonly", (transaction) => {
     const store = transaction.objectStore("chunks");
-    return Promise.all(
-      layers.map(
-        ({ id }): Promise<unknown[]> =>
-          first === last
-            ? answer(store.get(chunkKey(id, first))).then((record) => (record === undefined ? [] : [record]))
-            : answer(store.getAll(chunkRange(id, first, last))),
-      ),
-    );
+    return Promise.all(layers.map(({ id }) => readRun(store, id, first, last)));
   });
-  const located = found.map((records) => records.map((record) => [indexOf(record), record] as const));
-  const result = stack(layers, located, first, last);
-  // A damaged record may name the wrong chunk. Keys are asked for only then: they cost as much as the records.
-  if (result.some((chunk) => chunk instanceof DamagedChunkError)) return readByKeys(database, layers, first, last);
-  return result;
-}
-
-async function readByKeys(
-  database: Database,
-  layers: readonly Layer[],
-  first: number,
-  last: number,
-): Promise<ChunkResult[]> {
-  const located = await database.transact(["chunks"], "readonly", (transaction) => {
-    const store = transaction.objectStore("chunks");
-    return Promise.all(
-      layers.map(async ({ id }) => {
-        const range = chunkRange(id, first, last);
-        const [keys, records] = await Promise.all([answer(store.getAllKeys(range)), answer(store.getAll(range))]);
-        return records.map((record, at) => [(keys[at] as number) - chunkKey(id, 0), record] as const);
-      }),
-    );
-  });
-  return stack(layers, located, first, last);
-}
-
-function indexOf(record: unknown): number {
-  return record instanceof Uint8Array && record.length >= 8 ? recordIndex(record) : Number.NaN;
-}
-
-/** Lays what the layers have over each other. */
-function stack(
-  layers: readonly Layer[],
-  located: readonly (readonly (readonly [index: number, record: unknown])[])[],
-  first: number,
-  last: number,
-): ChunkResult[] {
-  const result: ChunkResult[] = new Array(last - first + 1).fill(ZERO_CHUNK);
-  located.forEach((records, at) => {
+  const result: (ChunkResult | null)[] = new Array(last - first + 1).fill(null);
+  found.forEach((records, at) => {
     const { limit } = layers[at] as Layer;
-    for (const [index, record] of records) {
-      if (index >= first && index <= last) {
-        if (index * CHUNK_BYTES < limit) result[index - first] = checkRecord(record, index, limit);
-      } else
-        result.fill(new DamagedChunkError(`Cannot read chunks ${first} to ${last}: one of them says it is ${index}`));
-    }
+    for (const [index, record] of records)
+      if (index * CHUNK_BYTES < limit) result[index - first] = checkRecord(record, index, limit);
   });
   return result;
+}
+
+/**
+ * What one layer has from `first` to `last`. Keys are asked for only when it has some and not all, since they cost as
+ * much as the records. The indices in the records would not do: a damaged one may name another chunk.
+ */
+async function readRun(
+  store: IDBObjectStore,
+  layer: number,
+  first: number,
+  last: number,
+): Promise<(readonly [index: number, record: unknown])[]> {
+  if (first === last) {
+    const record = await answer<unknown>(store.get(chunkKey(layer, first)));
+    return record === undefined ? [] : [[first, record]];
+  }
+  const range = chunkRange(layer, first, last);
+  const records = await answer<unknown[]>(store.getAll(range));
+  if (records.length === 0) return [];
+  if (records.length === last - first + 1) return records.map((record, at) => [first + at, record]);
+  const keys = await answer(store.getAllKeys(range));
+  return records.map((record, at) => [(keys[at] as number) - chunkKey(layer, 0), record]);
 }
 
 function checkRecord(record: unknown, index: number, limit: number): ChunkResult {
@@ -165,7 +138,7 @@ export async function* walkChunks(
     const last = Math.min(first + BATCH_CHUNKS, chunkCount) - 1;
     const wanted = new Set(indices.flat().filter((index) => index <= last));
     const chunks = await readChunks(database, layers, first, last);
-    yield [...wanted].sort((a, b) => a - b).map((index) => [index, chunks[index - first] as ChunkResult] as const);
+    yield [...wanted].sort((a, b) => a - b).map((index) => [index, chunks[index - first] ?? ZERO_CHUNK] as const);
     at = last + 1;
   }
 }

@@ -4,7 +4,10 @@
  *   smart-os:disk:ID      exclusive: its one writer, be it a machine or something that rebuilds it
  *   smart-os:readers:ID   shared: a page reads layers of it that its writer leaves alone;
  *                         exclusive: layers are taken away or folded
+ *   smart-os:layers       exclusive: a layer is made and locked, or those that are there are listed to be tidied up
  *   smart-os:layer:N      exclusive: the layer is being filled and belongs to no disk yet
+ *   smart-os:top:N        exclusive: a machine writes to the layer;
+ *                         shared: somebody asks whether one does
  */
 
 /** Gives a lock back; it resolves when the next one can have it. */
@@ -42,3 +45,6 @@ export const lockDisk = (id: string): Promise<Release | null> => takeLock(`disk:
 export const lockReader = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "shared", true);
 export const lockReaders = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "exclusive", false);
 export const lockLayer = (layer: number): Promise<Release | null> => takeLock(`layer:${layer}`, "exclusive", false);
+export const lockLayers = (): Promise<Release | null> => takeLock("layers", "exclusive", true);
+export const lockTop = (layer: number): Promise<Release | null> => takeLock(`top:${layer}`, "exclusive", false);
+export const lockTopShared = (layer: number): Promise<Release | null> => takeLock(`top:${layer}`, "shared", false);

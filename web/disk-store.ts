@@ -7,8 +7,17 @@ import { answer, chunkRange, type Database, openDatabase } from "./disk-database
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
 import { BATCH_CHUNKS, foldBatch, type Layer, putChunks, readChunks, walkChunks } from "./disk-layers.ts";
-import { lockDisk, lockLayer, lockReader, lockReaders, type Release } from "./disk-locks.ts";
-import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES } from "./disk-record.ts";
+import {
+  lockDisk,
+  lockLayer,
+  lockLayers,
+  lockReader,
+  lockReaders,
+  lockTop,
+  lockTopShared,
+  type Release,
+} from "./disk-locks.ts";
+import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
 
 /** A disk's record. */
 export interface StoredDisk {
@@ -128,8 +137,7 @@ class Store implements DiskStore {
   async put(id: string, size: number | (() => number), extents: Extents, work: LongWork = {}): Promise<void> {
     if (typeof size === "number") checkDiskSize("Cannot make the disk", size);
     await this.#alone(id, "rebuild the disk", async () => {
-      const layer = await this.#newLayer();
-      const filling = await lockLayer(layer);
+      const { layer, filling } = await this.#newLayer();
       try {
         await this.#fill(layer, typeof size === "number" ? size : MAX_DISK_BYTES, extents, work);
         const sizeBytes = typeof size === "number" ? size : Math.ceil(size() / SECTOR_BYTES) * SECTOR_BYTES;
@@ -145,7 +153,7 @@ class Store implements DiskStore {
         await this.#dropLayers([layer]).catch(() => {});
         throw error;
       } finally {
-        await filling?.();
+        await filling();
       }
     });
   }
@@ -208,6 +216,11 @@ class Store implements DiskStore {
   }
 
   async #openToWrite(id: string, events: DriveEvents, writer: Release): Promise<DiskDrive> {
+    let top: Release | null = null;
+    const release = async (): Promise<void> => {
+      await top?.();
+      await writer();
+    };
     try {
       const deadline = performance.now() + FOLD_MS;
       const changes = async () => (await this.#existing(id)).layers.length - (await this.#existing(id)).built;
@@ -221,16 +234,15 @@ class Store implements DiskStore {
         }
       }
       // Whoever reads while this machine writes reads the layers below the new one.
-      const layer = await this.#newLayer();
-      const filling = await lockLayer(layer);
+      const { layer, filling } = await this.#newLayer();
+      top = await lockTop(layer);
       await this.#change(id, (disk) => ({
         ...there(disk),
         layers: [...there(disk).layers, { id: layer, limit: Number.POSITIVE_INFINITY }],
-      }));
-      await filling?.();
-      return await createDrive(this.#database, await this.#existing(id), true, events, writer);
+      })).finally(filling);
+      return await createDrive(this.#database, await this.#existing(id), true, events, release);
     } catch (error) {
-      await writer();
+      await release();
       throw error;
     }
   }
@@ -238,7 +250,11 @@ class Store implements DiskStore {
   async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive> {
     try {
       const disk = await this.#existing(id);
-      return await createDrive(this.#database, { ...disk, layers: disk.layers.slice(0, -1) }, false, events, reader);
+      // Whoever has the disk may have no layer in it yet, or be somebody who writes nothing.
+      const untouched = await lockTopShared((disk.layers.at(-1) as Layer).id);
+      await untouched?.();
+      const layers = untouched ? disk.layers : disk.layers.slice(0, -1);
+      return await createDrive(this.#database, { ...disk, layers }, false, events, reader);
     } catch (error) {
       await reader();
       throw error;
@@ -280,9 +296,12 @@ class Store implements DiskStore {
 
   /** Takes away layers that belong to no disk and that nobody is filling. */
   async sweep(): Promise<void> {
-    const layers = await this.#database.transact(["layers"], "readonly", (transaction) =>
-      answer(transaction.objectStore("layers").getAllKeys() as IDBRequest<number[]>),
-    );
+    const listing = (await lockLayers()) as Release;
+    const layers = await this.#database
+      .transact(["layers"], "readonly", (transaction) =>
+        answer(transaction.objectStore("layers").getAllKeys() as IDBRequest<number[]>),
+      )
+      .finally(listing);
     for (const layer of layers) {
       const release = await lockLayer(layer);
       if (!release) continue;
@@ -334,10 +353,18 @@ class Store implements DiskStore {
     }
   }
 
-  #newLayer(): Promise<number> {
-    return this.#database.transact(["layers"], "readwrite", (transaction) =>
-      answer(transaction.objectStore("layers").add({ createdAt: Date.now() }) as IDBRequest<number>),
-    );
+  /** A layer that belongs to no disk yet, and the lock by which `sweep` leaves it alone. */
+  async #newLayer(): Promise<{ layer: number; filling: Release }> {
+    // No other page may find it before it is locked.
+    const making = (await lockLayers()) as Release;
+    try {
+      const layer = await this.#database.transact(["layers"], "readwrite", (transaction) =>
+        answer(transaction.objectStore("layers").add({ createdAt: Date.now() }) as IDBRequest<number>),
+      );
+      return { layer, filling: (await lockLayer(layer)) as Release };
+    } finally {
+      await making();
+    }
   }
 
   async #fill(layer: number, sizeBytes: number, extents: Extents, { signal = NEVER, onProgress }: LongWork) {
@@ -377,16 +404,23 @@ class Store implements DiskStore {
   }
 
   /**
-   * Moves some chunks from the layer above `at` into that one. To be called while nobody reads the disk.
-   * @returns false when there is nothing to move, since there is one layer or another disk has it as well
+   * Moves some chunks from a layer into the one below it, which is at `from` or above. To be called while nobody reads
+   * the disk.
+   * @returns false when there is nothing to move, since there is one layer or other disks have them as well
    */
-  async #foldOnce(id: string, at: number, onBatch: () => void): Promise<boolean> {
+  async #foldOnce(id: string, from: number, onBatch: () => void): Promise<boolean> {
     const { layers, sizeBytes } = await this.#existing(id);
+    const others = await this.#layersOfOthers(id);
+    // A layer that was cut has chunks beyond the cut, which one that was cut elsewhere must not take over.
+    const end = (layer: Layer): number => Math.min(layer.limit, sizeBytes);
+    const at = layers.findIndex((layer, index) => {
+      const above = layers[index + 1];
+      if (index < from || !above || end(layer) !== end(above)) return false;
+      return !others.has(layer.id) && !others.has(above.id);
+    });
     const lower = layers[at];
     const upper = layers[at + 1];
-    if (!lower || !upper || (await this.#isShared(id, [lower.id, upper.id]))) return false;
-    // A layer that was cut has chunks beyond the cut, which one that was not must not take over.
-    if (lower.limit < sizeBytes || upper.limit < sizeBytes) return false;
+    if (!lower || !upper) return false;
     const isEmpty = await foldBatch(this.#database, upper, lower, at === 0);
     onBatch();
     if (isEmpty)
@@ -398,11 +432,11 @@ class Store implements DiskStore {
     return true;
   }
 
-  async #isShared(id: string, layers: readonly number[]): Promise<boolean> {
+  async #layersOfOthers(id: string): Promise<Set<number>> {
     const disks = await this.#database.transact(["disks"], "readonly", (transaction) =>
       answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>),
     );
-    return disks.some((disk) => disk.id !== id && disk.layers.some((layer) => layers.includes(layer.id)));
+    return new Set(disks.filter((disk) => disk.id !== id).flatMap((disk) => disk.layers.map((layer) => layer.id)));
   }
 }
 
@@ -421,7 +455,7 @@ function there(disk: StoredDisk | undefined): StoredDisk {
   return disk;
 }
 
-function sound(chunk: ChunkBuffer | DamagedChunkError): ChunkBuffer {
+function sound(chunk: ChunkBuffer | DamagedChunkError | null): ChunkBuffer {
   if (chunk instanceof DamagedChunkError) throw chunk;
-  return chunk;
+  return chunk ?? ZERO_CHUNK;
 }
