@@ -3,26 +3,17 @@
  * first visit costs. Absolute times are this machine's; the ratios are what counts.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { ready, type Site, startSite } from "../test/browser/page.ts";
 import { bootGuest, buildTestInitramfs, ROOT } from "../test/machine/guest.ts";
 import { DEFAULT_COMMAND_LINE } from "../web/project.ts";
+import { atMost, bounded, median, publish, type Row } from "./table.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const scratch = mkdtempSync(join(tmpdir(), "smart-os-bench-"));
-
-interface Row {
-  what: string;
-  value: number;
-  unit: string;
-  baseline?: number;
-  ratio?: number;
-  goal: string;
-  met: boolean;
-}
 
 /** Process start to the first prompt. */
 async function bootQemu(initramfs: string): Promise<number> {
@@ -97,8 +88,6 @@ async function editToPrompt(page: Page): Promise<number> {
   });
 }
 
-const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-
 /** What the browser gets of the page itself: everything but the system's files and the emulator. */
 function weigh(): { page: number; emulator: number } {
   const dist = join(ROOT, "dist");
@@ -142,39 +131,19 @@ rmSync(scratch, { recursive: true });
 
 const base = median(qemu);
 const weight = weigh();
-const against = (what: string, value: number, limit: number, baseline = base, name = "QEMU"): Row => {
-  const ratio = value / baseline;
-  return { what, value, unit: "ms", baseline, ratio, goal: `≤ ${limit} × ${name}`, met: ratio <= limit };
-};
-const bounded = (what: string, value: number, unit: string, limit: number): Row => ({
-  what,
-  value,
-  unit,
-  goal: `≤ ${limit} ${unit}`,
-  met: value <= limit,
-});
 const rows: Row[] = [
-  against(
+  atMost(
     "page opened, empty cache → prompt (cold boot, Chromium)",
     median(visits.map(({ promptMs }) => promptMs)),
     2.2,
+    base,
+    "QEMU",
   ),
-  against("edit → prompt (cold boot, Chromium)", median(edits), 2.2),
-  against("the emulator in Node, power-on → prompt", median(nodes), 0.6, median(stocks), "stock v86"),
+  atMost("edit → prompt (cold boot, Chromium)", median(edits), 2.2, base, "QEMU"),
+  atMost("the emulator in Node, power-on → prompt", median(nodes), 0.6, median(stocks), "stock v86"),
   bounded("bytes over the wire, first visit", median(visits.map(({ wire }) => wire)) / 1e6, "MB", 5),
   bounded("page: HTML, CSS, JavaScript, compressed", weight.page / 1e3, "kB", 450),
   bounded("the same with the emulator's WebAssembly", (weight.page + weight.emulator) / 1e3, "kB", 450),
   bounded("longest task on the main thread while booting", median(visits.map(({ longest }) => longest)), "ms", 100),
 ];
-console.log(`| what | measured | baseline | ratio | goal | met |\n|---|---|---|---|---|---|`);
-for (const { what, value, unit, baseline, ratio, goal, met } of rows) {
-  const number = value.toFixed(unit === "MB" ? 2 : 0);
-  console.log(
-    `| ${what} | ${number} ${unit} | ${baseline ? `${baseline.toFixed(0)} ms` : "—"} | ${ratio ? ratio.toFixed(2) : "—"} | ${goal} | ${met ? "yes" : "no"} |`,
-  );
-}
-mkdirSync(join(ROOT, "bench/results"), { recursive: true });
-writeFileSync(
-  join(ROOT, "bench/results/boot.json"),
-  `${JSON.stringify({ rounds: ROUNDS, qemuMs: qemu, visits, edits, nodes, stocks, rows }, null, 2)}\n`,
-);
+publish("boot", rows, { rounds: ROUNDS, qemuMs: qemu, visits, edits, nodes, stocks });

@@ -16,6 +16,8 @@ export interface DiskParts {
 }
 
 const MIB = 1024 * 1024;
+/** The Filesystem Hierarchy Standard's places for what is not needed to start. */
+const DATA_DIRECTORIES = ["/boot", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var"];
 /** What the default grub.cfg names. */
 const KERNEL = "/boot/vmlinuz";
 const INITRAMFS = "/boot/initramfs";
@@ -23,13 +25,13 @@ const COMMAND_LINE = "/boot/grub/cmdline.cfg";
 
 /**
  * Lays out a disk as the original's scripts do: a partition table, GRUB before its one partition, in that the root file
- * system, with kernel and initramfs under /boot. The initramfs is the same root file system: its /init finds the disk.
+ * system, with kernel and initramfs under /boot. The initramfs holds the same system: its /init finds the disk.
  * @param tree the project's root file system; the files of /boot are added to it
  * @throws FormatError for what does not fit
  */
 export function composeDisk(tree: FileTree, { kernel, grub }: DiskParts, request: DiskRequest): SparseImage {
   const { sizeMb, fileSystem, commandLine, identity } = request;
-  const initramfs = encodeCpio(tree);
+  const initramfs = encodeCpio(initramfsOf(tree));
   const add = (path: string, content: Uint8Array): void =>
     tree.replace({
       path,
@@ -59,6 +61,23 @@ export function composeDisk(tree: FileTree, { kernel, grub }: DiskParts, request
   const files = encodeExt(tree, { kind: fileSystem, size: partition.sectors * SECTOR_BYTES, ...identity });
   disk.placeImage(partition.start * SECTOR_BYTES, files);
   return disk.finish();
+}
+
+/**
+ * What is needed to find the disk: the root file system without what is in its directories for data. GRUB reads the
+ * initramfs through the BIOS and the kernel keeps it in memory until the disk is there; gigabytes of data must not be in it.
+ */
+function initramfsOf(tree: FileTree): FileTree {
+  const small = new FileTree();
+  for (const entry of tree.sorted()) {
+    const isData = DATA_DIRECTORIES.some((directory) => entry.path.startsWith(`${directory}/`));
+    if (entry.path === "/" || isData) continue;
+    if (entry.kind === "hardlink" && !small.has(entry.target)) {
+      const file = tree.get(entry.target);
+      if (file?.kind === "file") small.add({ ...file, path: entry.path });
+    } else small.add(entry);
+  }
+  return small;
 }
 
 /** @throws FormatError for what does not fit */

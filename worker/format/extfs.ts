@@ -281,7 +281,8 @@ class ExtWriter {
     const { groups, blockBytes, inodesPerGroup } = this.#layout;
     const descriptors = new Uint8Array(groups.length * 32);
     const view = new DataView(descriptors.buffer);
-    const lastInode = Math.max(...this.#inodes.keys(), FIRST_INODE);
+    let lastInode = FIRST_INODE;
+    for (const number of this.#inodes.keys()) lastInode = Math.max(lastInode, number);
     const directories = new Array<number>(groups.length).fill(0);
     for (const [number, { format }] of this.#inodes)
       if (format === FORMAT_BITS.directory) {
