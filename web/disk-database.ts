@@ -5,6 +5,7 @@
  *   disks   id → StoredDisk
  *   layers  number → {createdAt}; every layer that has chunks, also of an import that never came to its end
  *   chunks  layer × 2²⁴ + index → record (disk-record.ts)
+ *   made …  empty; its name tells this database from one that is made after the browser has deleted this one
  */
 import { chunkKey, LAYER_CHUNKS } from "./disk-record.ts";
 
@@ -25,10 +26,13 @@ export interface Database {
 }
 
 const NAME = "smart-os-disks";
+const MADE = "made ";
 
 /** @throws Error when the browser has no storage for this page */
 export async function openDatabase(): Promise<Database> {
-  let connection: IDBDatabase | null = await connect();
+  const first = await connect();
+  const made = nameOf(first);
+  let connection: IDBDatabase | null = first;
   let opening: Promise<IDBDatabase> | null = null;
   let isClosed = false;
 
@@ -39,7 +43,13 @@ export async function openDatabase(): Promise<Database> {
     opening ??= connect().finally(() => {
       opening = null;
     });
-    connection = await opening;
+    const next = await opening;
+    // Layers have other numbers there: what is written for one of ours would be another disk's.
+    if (nameOf(next) !== made) {
+      next.close();
+      throw new Error("Cannot use the disks: the browser has deleted what was stored; reload the page");
+    }
+    connection = next;
     watch(connection);
     return connection;
   };
@@ -51,7 +61,7 @@ export async function openDatabase(): Promise<Database> {
     database.onclose = drop;
     database.onversionchange = drop;
   };
-  watch(connection);
+  watch(first);
 
   return {
     async transact(stores, mode, run) {
@@ -116,6 +126,10 @@ export function chunkRange(layer: number, first = 0, last = LAYER_CHUNKS - 1): I
   return IDBKeyRange.bound(chunkKey(layer, first), chunkKey(layer, last));
 }
 
+function nameOf(database: IDBDatabase): string | undefined {
+  return [...database.objectStoreNames].find((name) => name.startsWith(MADE));
+}
+
 function connect(): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(NAME, 1);
@@ -124,6 +138,7 @@ function connect(): Promise<IDBDatabase> {
       database.createObjectStore("disks", { keyPath: "id" });
       database.createObjectStore("layers", { autoIncrement: true });
       database.createObjectStore("chunks");
+      database.createObjectStore(MADE + crypto.getRandomValues(new Uint32Array(4)).join("-"));
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);

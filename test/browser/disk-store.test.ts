@@ -606,6 +606,46 @@ describe("a storage without room", () => {
   });
 });
 
+describe("a storage that the browser empties under a running machine", () => {
+  it.each([
+    ["", false],
+    [", also when another page has made new disks by then", true],
+  ])("gives errors, and neither zeros nor acknowledgements%s", async (_, others) => {
+    const page = await open();
+    await page.evaluate(async () => {
+      const { store, noise, plug, kept } = window.diskBench;
+      await store.put("disk", 1 << 20, [{ offset: 0, bytes: noise(1, 1 << 20) }]);
+      kept.plugged = await plug("disk");
+    });
+    const session = await context.newCDPSession(page);
+    await session.send("Storage.clearDataForOrigin", { origin: new URL(page.url()).origin, storageTypes: "indexeddb" });
+    const putAnew = async () => {
+      const { store, noise, plug, sum, wholeDisk } = window.diskBench;
+      await store.put("new", 1 << 20, [{ offset: 0, bytes: noise(2, 1 << 20) }]);
+      await (await plug("new")).drive.close();
+      return sum(await wholeDisk("new"));
+    };
+    const other = others ? await open() : null;
+    const before = await other?.evaluate(putAnew);
+    const found = await page.evaluate(async () => {
+      const { noise, kept } = window.diskBench;
+      const { get, set, problems, drive } = kept.plugged as Awaited<ReturnType<typeof window.diskBench.plug>>;
+      const isRead = (await get(600_064, 512)) !== null;
+      const isDone = await set(0, noise(3, 65_536));
+      await drive.close();
+      return { isRead, isDone, kinds: problems.map(({ kind }) => kind) };
+    });
+    expect(found).toEqual({ isRead: false, isDone: false, kinds: ["failed", "failed"] });
+    expect(await other?.evaluate(async () => window.diskBench.sum(await window.diskBench.wholeDisk("new")))).toBe(
+      before,
+    );
+    // A page that is loaded again has a storage again.
+    await page.reload();
+    await page.waitForFunction(() => window.diskBench !== undefined);
+    expect(await page.evaluate(putAnew)).toMatch(/^[0-9a-f]{16}$/);
+  });
+});
+
 describe("a damaged chunk", () => {
   /** Each changes what is stored of chunk 5, whose neighbours are stored as well. */
   const DAMAGES = [
