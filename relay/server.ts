@@ -59,6 +59,7 @@ export async function startRelay(options: RelayOptions, parts: RelayParts): Prom
 
 class RunningRelay implements Relay {
   readonly totals = newTotals();
+  port = 0;
   private readonly server: Server;
   private readonly websockets: WebSocketServer;
   private readonly admission: Admission;
@@ -138,10 +139,6 @@ class RunningRelay implements Relay {
     this.timer = setInterval(() => this.tick(), parts.tickMs ?? 1000);
   }
 
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
-  }
-
   get guests(): number {
     return this.sessions.size;
   }
@@ -153,6 +150,7 @@ class RunningRelay implements Relay {
         reject(error);
       });
       this.server.listen(this.options.port, this.options.host, () => {
+        this.port = (this.server.address() as AddressInfo).port;
         this.server.removeAllListeners("error");
         this.server.on("error", (error) => this.parts.log.error({ problem: error.message }, "server"));
         resolve();
