@@ -33,7 +33,16 @@ export class RoundTrip {
     if (this.timeoutMs < MAX_MS) this.doublings++;
   }
 
-  /** When probes of a closed window begin. */
+  /**
+   * A part of what was lost is acknowledged, though nothing could be measured: when many segments are lost there is
+   * hardly ever anything to measure, and patience would only grow. When all of it is acknowledged this does not count:
+   * then the timeout may have been too short, and a measurement comes next.
+   */
+  ease(): void {
+    if (this.doublings > 0) this.doublings--;
+  }
+
+  /** A window that was closed is open. */
   resetBackOff(): void {
     this.doublings = 0;
   }

@@ -24,6 +24,7 @@ export class TcpOutward implements TcpUpper {
   private isGuestOver = false;
   private isServerOver = false;
   private hasServerEnded = false;
+  private hasGuestEnded = false;
   private lowWater = 0;
   private block: Buffer | null = null;
   private from = 0;
@@ -118,7 +119,8 @@ export class TcpOutward implements TcpUpper {
   }
 
   onEnd(): void {
-    this.socket.end();
+    this.hasGuestEnded = true;
+    this.endWhenWritten();
   }
 
   onWritable(): void {
@@ -129,7 +131,7 @@ export class TcpOutward implements TcpUpper {
     this.isGuestOver = true;
     this.block = null;
     if (end !== "closed") {
-      if (!this.isServerOver) this.socket.resetAndDestroy();
+      this.resetServer();
     } else if (!this.isServerOver) this.socket.setTimeout(LINGER_MS);
     this.checkOver();
   }
@@ -139,10 +141,25 @@ export class TcpOutward implements TcpUpper {
     if (!block || fill === from) return;
     this.from = fill;
     const length = fill - from;
-    const consumed = (): void => this.connection?.consumed(length);
+    const consumed = (): void => {
+      this.connection?.consumed(length);
+      this.endWhenWritten();
+    };
     // With an error the socket closes, which ends the guest's side too.
     if (this.socket.writable) this.socket.write(block.subarray(from, fill), consumed);
     else consumed();
+  }
+
+  /** Only then, so that a reset that follows can still tell the server that something is missing. */
+  private endWhenWritten(): void {
+    if (this.hasGuestEnded && this.socket.writableLength === 0 && this.socket.writable) this.socket.end();
+  }
+
+  private resetServer(): void {
+    if (this.isServerOver) return;
+    // A socket of Node's that is shutting down refuses to reset, and then never closes. All data have left it.
+    if (this.socket.writableEnded) this.socket.destroy();
+    else this.socket.resetAndDestroy();
   }
 
   private fail(code: string): void {

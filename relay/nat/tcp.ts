@@ -147,6 +147,8 @@ export class TcpConnection {
   private retransmitted: number;
   private lostEdge: number;
   private duplicates = 0;
+  /** What was sent from here on was sent after the first missing segment was repeated. */
+  private repeatedAt = 0;
   private timeouts = 0;
   private firstTimeoutAt = 0;
 
@@ -432,6 +434,8 @@ export class TcpConnection {
       this.retransmitted = ack;
       this.lostEdge = ack;
     }
+    this.repeatedAt = this.nxt;
+    if (this.recovery !== "none") this.roundTrip.ease();
     if (this.recovery === "fast") {
       // A partial acknowledgement: what follows it was lost as well (RFC 6582, 3.2).
       this.duplicates = Math.max(0, this.duplicates - Math.ceil(bytes / this.mss) + 1);
@@ -454,7 +458,23 @@ export class TcpConnection {
   private duplicate(flight: number): void {
     this.duplicates++;
     if (this.recovery === "none") this.detectLoss(flight);
-    else if (this.recovery === "fast") this.markLost(this.scoreboard.lostBefore(this.mss, this.una));
+    else {
+      if (this.recovery === "fast") this.markLost(this.scoreboard.lostBefore(this.mss, this.una));
+      this.detectLostAgain(flight);
+    }
+  }
+
+  /** Segments that were sent after the repeated one have arrived, and it has not: it was lost again. */
+  private detectLostAgain(flight: number): void {
+    if (this.retransmitted === this.una || this.lower.blocked) return;
+    const later = distance(this.nxt, this.repeatedAt) - this.scoreboard.missing(this.repeatedAt, this.nxt);
+    if (later <= (DUPLICATES - 1) * this.mss) return;
+    const { retransmitted } = this;
+    this.congestion.lost(flight);
+    this.retransmitted = this.una;
+    this.retransmitHole();
+    this.retransmitted = retransmitted;
+    this.retransmitTimer.set(this.roundTrip.timeoutMs);
   }
 
   private detectLoss(flight: number): void {
@@ -611,6 +631,7 @@ export class TcpConnection {
     const seq = this.scoreboard.nextMissing(this.retransmitted);
     if (distance(this.lostEdge, seq) <= 0) return;
     const end = this.scoreboard.endOfMissing(seq, this.nxt);
+    if (seq === this.una) this.repeatedAt = this.nxt;
     this.retransmit(seq, Math.min(this.mss, distance(end, seq)));
   }
 

@@ -56,6 +56,10 @@ describe("a Linux guest behind the NAT", () => {
   let port: TestPort;
   let guest: EngineGuest;
   let dns: UdpSocket;
+  /** One frame of so many is lost, in each direction; 0: none. */
+  let loss = 0;
+  let frames = 0;
+  const isLost = (): boolean => loss > 0 && ++frames % loss === 0;
   const servers: Server[] = [];
   const run = async (command: string, ms = 30_000): Promise<string> => {
     const { status, output } = await machine.agent.run(command, ms);
@@ -78,9 +82,16 @@ describe("a Linux guest behind the NAT", () => {
       pinger: null,
       resolver: createResolver({ servers: [`127.0.0.1:${dns.address().port}`] }),
     });
-    port = createPort((frame) => machine.machine.sendFrame(frame));
+    port = createPort((frame) => {
+      if (!isLost()) machine.machine.sendFrame(frame);
+    });
     guest = nat.attach(port);
-    machine = await bootGuest({ initramfs: await buildTestInitramfs(), onFrame: (frame) => guest.receive(frame) });
+    machine = await bootGuest({
+      initramfs: await buildTestInitramfs(),
+      onFrame: (frame) => {
+        if (!isLost()) guest.receive(frame);
+      },
+    });
     await machine.until(() => machine.watch.promptMs !== null, "prompt", 60_000);
     await run("for i in 1 2 3 4 5 6 7 8 9 10; do ip route | grep -q default && break; sleep 0.3; done");
   });
@@ -156,6 +167,28 @@ describe("a Linux guest behind the NAT", () => {
     await run(`nc 10.0.2.2 ${number} </tmp/up`, 60_000);
     expect(results.at(-1)?.hash).toBe(sum);
   }, 400_000);
+
+  it("downloads and uploads while every 11th frame is lost", async () => {
+    const number = await serve((socket) => sendBody(socket, 4));
+    const sums: string[] = [];
+    const sink = await serve((socket) => {
+      const hash = createHash("md5");
+      socket.on("data", (chunk) => hash.update(chunk));
+      socket.on("end", () => {
+        sums.push(hash.digest("hex"));
+        socket.end();
+      });
+    }, true);
+    loss = 11;
+    try {
+      expect(await run(`wget -q -O - http://10.0.2.2:${number}/ | md5sum`, 120_000)).toContain(hashOf(4));
+      const sum = await run("md5sum </tmp/up | cut -c1-32");
+      await run(`nc 10.0.2.2 ${sink} </tmp/up`, 120_000);
+      await expect.poll(() => sums).toEqual([sum]);
+    } finally {
+      loss = 0;
+    }
+  }, 300_000);
 
   it("downloads 50 files at a time", async () => {
     const number = await serve((socket) => sendBody(socket, 1));
