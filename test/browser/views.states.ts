@@ -421,7 +421,7 @@ export const SCENARIOS: Record<string, () => Partial<AppState>> = {
     }),
   }),
   "network-room": () => ({
-    network: network({ room: "course 3 – 网络", roomSecret: "correct horse #1", roomMembers: 7 }),
+    network: network({ room: "course 3 网络", roomSecret: "correct horse #1", roomMembers: 7 }),
   }),
   "disks-read-only": () => ({ disks: DISKS, writable: false, pendingEdits: false }),
 };

@@ -63,7 +63,7 @@ export const enNetwork = {
   room: "Room",
   roomHint: "Guests in the same room are on one wire: they ping and reach one another as in a classroom.",
   roomName: "Name",
-  roomNameHint: "for example “course”",
+  roomNameHint: "course",
   secret: "Secret",
   showSecret: "Show the secret",
   hideSecret: "Hide the secret",
@@ -79,9 +79,9 @@ export const enNetwork = {
   copyLink: "Copy link",
 
   // What lies beneath
-  settings: "Connection",
+  settings: "Settings",
   relay: "Relay",
-  relayHint: "Empty: this page's own. Otherwise an address that begins with wss:// or ws://.",
+  relayHint: "Empty for this page's own, otherwise a wss:// or ws:// address.",
   relayPlaceholder: "wss://relay.example.org",
   useRelay: "Use",
   connect: "Connect",

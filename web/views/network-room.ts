@@ -152,7 +152,7 @@ export function createRoom(text: Text, actions: NetworkActions): View {
       share.hidden = roomSecret === null;
       const isSame = before && before.room === room && before.roomSecret === roomSecret && before.relay === relay;
       // The address without its secret, which is for those alone to whom it is given.
-      if (!isSame) link.textContent = `${linkWith("").replace(/#$/, "")}#${HIDDEN}`;
+      if (!isSame) link.textContent = `${readable(linkWith(""))}#${HIDDEN}`;
       const hadFocus = element.contains(document.activeElement);
       joined.hidden = room === null;
       form.hidden = room !== null;
@@ -164,6 +164,11 @@ export function createRoom(text: Text, actions: NetworkActions): View {
       if (hadFocus) (room === null ? join : leave).focus();
     },
   };
+}
+
+/** Without the scheme, and with the room's name as it was typed. */
+function readable(link: string): string {
+  return decodeURIComponent(link.replace(/^\w+:\/\/|#$/g, "").replaceAll("+", " "));
 }
 
 function generateSecret(): string {

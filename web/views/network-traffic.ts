@@ -109,7 +109,8 @@ export function createTraffic(text: Text): Traffic {
       const isFirst = network === null;
       network = next;
       // A connection that was never there has nothing to tell.
-      element.hidden = next.status === "none" || (next.status === "off" && next.receivedBytes + next.sentBytes === 0);
+      const wasUsed = next.receivedBytes + next.sentBytes > 0;
+      element.hidden = next.status === "none" || (next.status !== "online" && !wasUsed);
       for (const [kind, { rate, total }] of Object.entries({ received, sent })) {
         const isReceived = kind === "received";
         rate.textContent = formatRate(isReceived ? next.receivedRate : next.sentRate);
