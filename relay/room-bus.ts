@@ -75,8 +75,7 @@ const KIND = { frame: 0, members: 1, forget: 2 } as const;
 const ID_BYTES = 16;
 const HEADER = 1 + ID_BYTES;
 /** A slot is its process's for so long, and asked for again three times in it. */
-const HOLD_MS = 30_000;
-const REFRESH_MS = 10_000;
+const TIMES = { holdMs: 30_000, refreshMs: 10_000 };
 /** What may be under way to Redis; more is dropped. */
 const MOST_PENDING_BYTES = 2 * 1024 * 1024;
 
@@ -115,7 +114,11 @@ interface RedisRoom {
  * @param url redis://… or rediss://…
  * @throws Error "Cannot reach Redis: …"
  */
-export async function createRedisBus(url: string, onProblem: (text: string) => void): Promise<RoomBus> {
+export async function createRedisBus(
+  url: string,
+  onProblem: (text: string) => void,
+  { holdMs, refreshMs } = TIMES,
+): Promise<RoomBus & { stop(): void }> {
   const options = {
     lazyConnect: true,
     // What waits for a Redis that is away would wait in memory; and a frame that comes late is worth nothing.
@@ -148,6 +151,8 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
   const id = randomBytes(ID_BYTES);
   const name = id.toString("hex");
   const rooms = new Map<string, RedisRoom>();
+  /** Those that others have not been told of yet. */
+  const leavings = new Set<Promise<void>>();
   let pendingBytes = 0;
   let lost = 0;
 
@@ -171,7 +176,7 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
 
   const refresh = async (room: RedisRoom): Promise<void> => {
     try {
-      const members = await commands.eval(REFRESH, 1, PREFIX + room.key, HOLD_MS, ...room.slots);
+      const members = await commands.eval(REFRESH, 1, PREFIX + room.key, holdMs, ...room.slots);
       room.listener.onMembers(Number(members));
     } catch {
       // The error event has told it; the next round tries again.
@@ -197,7 +202,7 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
 
   const timer = setInterval(() => {
     for (const room of rooms.values()) if (room.slots.size > 0) void refresh(room);
-  }, REFRESH_MS);
+  }, refreshMs);
   timer.unref();
 
   return {
@@ -213,7 +218,7 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
           let answer: unknown;
           try {
             await room.heard;
-            answer = await commands.eval(ENTER, 1, PREFIX + key, most, HOLD_MS);
+            answer = await commands.eval(ENTER, 1, PREFIX + key, most, holdMs);
           } catch {
             throw new Error("Cannot join the room: the relay cannot reach its fellows now; try again later");
           }
@@ -226,14 +231,16 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
         },
         leave(slot) {
           room.slots.delete(slot);
-          commands
+          const leaving = commands
             .zrem(PREFIX + key, slot)
             .then(() => {
               publish(key, null, KIND.members, new Uint8Array());
               if (rooms.get(key) === room) return refresh(room);
             })
             // It ends by itself in half a minute.
-            .catch(() => {});
+            .catch(() => {})
+            .finally(() => leavings.delete(leaving));
+          leavings.add(leaving);
         },
         send: (frame, to) => publish(key, to, KIND.frame, frame),
         forget(macs) {
@@ -257,11 +264,18 @@ export async function createRedisBus(url: string, onProblem: (text: string) => v
     get isConnected() {
       return commands.status === "ready" && subscriber.status === "ready";
     },
+    /** Without a word to the others, as if the process had died. */
+    stop() {
+      clearInterval(timer);
+      commands.disconnect();
+      subscriber.disconnect();
+    },
     async close() {
       clearInterval(timer);
       const held = [...rooms.values()].filter((room) => room.slots.size > 0);
       await Promise.allSettled(held.map((room) => commands.zrem(PREFIX + room.key, ...room.slots)));
       for (const room of held) publish(room.key, null, KIND.members, new Uint8Array());
+      await Promise.all(leavings);
       await commands.quit().catch(() => {});
       subscriber.disconnect();
     },

@@ -12,6 +12,7 @@ import { ensureSystem } from "./system.mjs";
 /** The judges. A test whose judge is missing fails; it is never skipped. */
 const JUDGES = {
   cpio: "cpio",
+  curl: "curl",
   debugfs: "e2fsprogs",
   e2fsck: "e2fsprogs",
   file: "file",
@@ -19,6 +20,7 @@ const JUDGES = {
   mkswap: "util-linux",
   losetup: "mount",
   "qemu-system-i386": "qemu-system-x86",
+  "redis-server": "redis-server",
   sfdisk: "fdisk",
   unzip: "unzip",
 };
