@@ -98,7 +98,10 @@ const NEVER = new AbortController().signal;
 
 /** @throws Error when the browser has no storage for this page */
 export async function openDiskStore(): Promise<DiskStore> {
-  const database = await openDatabase();
+  const database = await openDatabase().catch((error: unknown) => {
+    const detail = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot use disks: the browser refuses to store them (${detail})`);
+  });
   const store = new Store(database);
   // What an import left behind that never came to its end.
   void store.sweep().catch(() => {});

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { ready, run, type Site, startSite, state } from "./page.ts";
 
 let site: Site;
@@ -17,6 +17,9 @@ afterAll(async () => {
   await site?.close();
   rmSync(scratch, { recursive: true });
 });
+
+/** Several boots each, and a machine that may have other things to do. */
+vi.setConfig({ testTimeout: 240_000 });
 
 const disks = (page: Page) => page.evaluate(() => window.smartos.disks.list());
 const disk = async (page: Page, name: string) => (await disks(page)).find((row) => row.name === name);
@@ -311,6 +314,80 @@ describe("the system disk", () => {
   });
 });
 
+describe("GRUB's menu", () => {
+  it.each(["screen", "serial line"])("obeys the arrow keys on the %s", async (where) => {
+    const tab = await page();
+    // A boot loader that waits until somebody has chosen.
+    await tab.evaluate(async () => {
+      const text = new TextDecoder().decode(window.smartos.readFile("/boot/grub/grub.cfg"));
+      await window.smartos.writeFile("/boot/grub/grub.cfg", text.replace("set timeout=1", "set timeout=-1"));
+      await window.smartos.disks.build();
+      void window.smartos.boot({ mode: "disk" }).catch(() => {});
+    });
+    if (where === "screen") {
+      await tab.getByRole("tab", { name: "Screen" }).click();
+      await expect
+        .poll(() => tab.locator(".screen").innerText(), { timeout: 30_000 })
+        .toContain("smart-os, a shell in the initramfs");
+      await tab.locator(".screen").click();
+      await tab.keyboard.press("ArrowDown");
+      await tab.keyboard.press("Enter");
+    } else {
+      await tab.evaluate(() => window.smartos.waitFor("smart-os, a shell in the initramfs"));
+      await tab.evaluate(() => window.smartos.type("\u001b[B\r"));
+    }
+    await tab.evaluate(() => window.smartos.waitFor(/Run \/init as init process/, { timeoutMs: 60_000 }));
+    await expect
+      .poll(
+        async () => {
+          await tab.evaluate(() => window.smartos.type("cat /proc/cmdline\n"));
+          return tab
+            .evaluate(() => window.smartos.waitFor(/root=\/dev\/ram0 init=\/bin\/sh/, { timeoutMs: 1000 }))
+            .catch(() => "");
+        },
+        { timeout: 30_000 },
+      )
+      .toContain("init=/bin/sh");
+    await tab.context().close();
+  });
+});
+
+describe("storage that is full", () => {
+  it("is an I/O error to the guest and words in the page; what was synced stays", async () => {
+    const tab = await page();
+    await tab.evaluate(async () => {
+      await window.smartos.disks.create({ name: "d", sizeMb: 64 });
+      await window.smartos.disks.attach("d");
+    });
+    await boot(tab);
+    await run(tab, "mount /dev/sdb /mnt && echo synced >/mnt/f && sync");
+    const devtools = await tab.context().newCDPSession(tab);
+    const used = await tab.evaluate(async () => (await navigator.storage.estimate()).usage ?? 0);
+    const origin = new URL(site.url).origin;
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: used + 3_000_000 });
+    const { status } = await tab.evaluate(() =>
+      window.smartos.run(
+        "for i in 1 2 3; do yes storage | dd of=/mnt/big$i bs=64k count=250 iflag=fullblock conv=fsync 2>&1 || exit 1; done",
+        {
+          timeoutMs: 120_000,
+        },
+      ),
+    );
+    expect(status).not.toBe(0);
+    await tab.getByTestId("notice").getByText("the browser's storage is full").first().waitFor();
+    expect((await disk(tab, "d"))?.problem).toContain("the browser's storage is full");
+    await devtools.send("Storage.overrideQuotaForOrigin", { origin });
+    // The guest goes on, and so does the page.
+    expect(await run(tab, "cat /mnt/f")).toBe("synced");
+    await run(tab, "umount /mnt; mount /dev/sdb /mnt && echo more >/mnt/g && sync && umount /mnt");
+    await off(tab);
+    const image = await download(tab, "d");
+    expect(cat(image, "/f")).toBe("synced\n");
+    expect(cat(image, "/g")).toBe("more\n");
+    await tab.context().close();
+  });
+});
+
 describe("two tabs", () => {
   it("never write the same disk: the second reads it as it was, with words", async () => {
     const first = await page();
@@ -330,7 +407,7 @@ describe("two tabs", () => {
     expect(await disk(second, "shared")).toMatchObject({ readOnly: true, inUse: false });
     await boot(second);
     expect(await disk(second, "shared")).toMatchObject({ readOnly: true, inUse: true });
-    await second.getByText("Another tab's machine has the disk shared").first().waitFor();
+    await second.getByTestId("notice").getByText("Another tab's machine has the disk shared").waitFor();
     expect(await run(second, "mount -o ro /dev/sdb /mnt && cat /mnt/f && umount /mnt")).toBe("before");
     const { status } = await second.evaluate(() =>
       window.smartos.run("dd if=/dev/zero of=/dev/sdb bs=512 seek=9000 count=1 conv=fsync 2>/dev/null"),
