@@ -8,6 +8,7 @@ import { pino } from "pino";
 import { WebSocket } from "ws";
 import { type ClientMessage, type ServerMessage, SUBPROTOCOL } from "../../relay/control.ts";
 import type { EngineGuest, GuestPort, Subnet } from "../../relay/engine.ts";
+import { encodeArp } from "../../relay/nat/arp.ts";
 import { type RelayLimits, type RelayOptions, readOptions } from "../../relay/options.ts";
 import { type Relay, type RelayParts, startRelay } from "../../relay/server.ts";
 import type { AddressedEngine } from "../../relay/session.ts";
@@ -242,6 +243,56 @@ export const GATEWAY_MAC = [2, 0, 0, 0, 2, 2];
 /** A frame of a type that no one has, so that nothing but the switch looks at it. */
 export function frame(to: number[], from: number[], text = "", type = 0x88b5): Buffer {
   return Buffer.concat([Buffer.from([...to, ...from, type >> 8, type & 255]), Buffer.from(text)]);
+}
+
+/** An ARP frame as a guest sends it. */
+export function arp(
+  operation: 1 | 2,
+  from: number[],
+  senderAddress: string,
+  to: number[],
+  targetAddress: string,
+): Buffer {
+  const number = (text: string): number => text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  const payload = encodeArp({
+    operation,
+    senderMac: Uint8Array.from(from),
+    senderAddress: number(senderAddress),
+    targetMac: new Uint8Array(6),
+    targetAddress: number(targetAddress),
+  });
+  return Buffer.concat([frame(to, from, "", 0x0806), payload]);
+}
+
+/** DHCPDISCOVER in its frame. */
+export function dhcp(from: number[]): Buffer {
+  const message = Buffer.alloc(300);
+  message.set([1, 1, 6, 0, 1, 2, 3, 4]);
+  message.set(from, 28);
+  message.set([0x63, 0x82, 0x53, 0x63, 53, 1, 1, 255], 236);
+  return udp(BROADCAST, from, "0.0.0.0", 68, "255.255.255.255", 67, message);
+}
+
+export function udp(
+  to: number[],
+  from: number[],
+  source: string,
+  sourcePort: number,
+  target: string,
+  port: number,
+  data: Buffer,
+): Buffer {
+  const ip = Buffer.alloc(28);
+  ip.set([0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17]);
+  ip.writeUInt16BE(28 + data.length, 2);
+  ip.set([...source.split("."), ...target.split(".")].map(Number), 12);
+  ip.writeUInt16BE(sourcePort, 20);
+  ip.writeUInt16BE(port, 22);
+  ip.writeUInt16BE(8 + data.length, 24);
+  let sum = 0;
+  for (let at = 0; at < 20; at += 2) sum += ip.readUInt16BE(at);
+  ip.writeUInt16BE(~((sum & 0xffff) + (sum >> 16)) & 0xffff, 10);
+  return Buffer.concat([frame(to, from, "", 0x0800), ip, data]);
 }
 
 export const textOf = (bytes: Buffer): string => bytes.subarray(14).toString();

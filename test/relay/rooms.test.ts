@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { examine, gatewayOf, MacTable, type Verdict } from "../../relay/ethernet-switch.ts";
-import { encodeArp } from "../../relay/nat/arp.ts";
 import { createNat } from "../../relay/nat/nat.ts";
 import type { RelayLimits } from "../../relay/options.ts";
 import { createPolicy } from "../../relay/policy.ts";
@@ -13,9 +12,11 @@ import { createRedisBus, type RoomBus } from "../../relay/room-bus.ts";
 import { addressOf, roomKey } from "../../relay/rooms.ts";
 import { findProgram } from "../../tools/setup.mjs";
 import {
+  arp,
   BROADCAST,
   Client,
   type ClientOptions,
+  dhcp,
   frame,
   GATEWAY_MAC,
   mac,
@@ -25,6 +26,7 @@ import {
   type TestRelay,
   testRelay,
   textOf,
+  udp,
   until,
 } from "./guests.ts";
 
@@ -51,54 +53,10 @@ async function member(relay: TestRelay, room = "desk"): Promise<Client> {
   return client;
 }
 
-/** An ARP frame as a guest sends it. */
-function arp(operation: 1 | 2, from: number[], senderAddress: string, to: number[], targetAddress: string): Buffer {
-  const number = (text: string): number => text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  const payload = encodeArp({
-    operation,
-    senderMac: Uint8Array.from(from),
-    senderAddress: number(senderAddress),
-    targetMac: new Uint8Array(6),
-    targetAddress: number(targetAddress),
-  });
-  return Buffer.concat([frame(to, from, "", 0x0806), payload]);
-}
-
-/** DHCPDISCOVER or DHCPREQUEST in its frame, without checksums where they may be zero. */
-function dhcp(type: 1 | 3, from: number[]): Buffer {
-  const message = Buffer.alloc(300);
-  message.set([1, 1, 6, 0, 1, 2, 3, 4]);
-  message.set(from, 28);
-  message.set([0x63, 0x82, 0x53, 0x63, 53, 1, type, 255], 236);
-  return udp(BROADCAST, from, "0.0.0.0", 68, "255.255.255.255", 67, message);
-}
-
-function udp(
-  to: number[],
-  from: number[],
-  source: string,
-  sourcePort: number,
-  target: string,
-  port: number,
-  data: Buffer,
-): Buffer {
-  const ip = Buffer.alloc(28);
-  ip.set([0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17]);
-  ip.writeUInt16BE(28 + data.length, 2);
-  ip.set([...source.split("."), ...target.split(".")].map(Number), 12);
-  ip.writeUInt16BE(sourcePort, 20);
-  ip.writeUInt16BE(port, 22);
-  ip.writeUInt16BE(8 + data.length, 24);
-  let sum = 0;
-  for (let at = 0; at < 20; at += 2) sum += ip.readUInt16BE(at);
-  ip.writeUInt16BE(~((sum & 0xffff) + (sum >> 16)) & 0xffff, 10);
-  return Buffer.concat([frame(to, from, "", 0x0800), ip, data]);
-}
-
 /** The address that DHCP offers. */
 async function offered(client: Client, from: number[]): Promise<string> {
   client.frames.length = 0;
-  client.send(dhcp(1, from));
+  client.send(dhcp(from));
   const offer = await client.frame((bytes) => bytes.readUInt16BE(12) === 0x0800 && bytes.length > 100);
   return offer.subarray(14 + 28 + 16, 14 + 28 + 20).join(".");
 }
@@ -151,7 +109,7 @@ describe("what a room does with a frame", () => {
     ["IPv4 that is cut off", frame(B, A, "x".repeat(19), 0x0800), "room.ipv4"],
     ["IPv4", udp(B, A, "10.0.2.15", 1, "10.0.2.16", 2, Buffer.alloc(4)), "room"],
     ["IPv4 in the gateway's name", udp(B, A, "10.0.2.2", 1, "10.0.2.16", 2, Buffer.alloc(4)), "room.gateway"],
-    ["a DHCP question", dhcp(1, A), "gateway"],
+    ["a DHCP question", dhcp(A), "gateway"],
     ["a DHCP answer", udp(B, A, "10.0.2.15", 67, "10.0.2.16", 68, Buffer.alloc(300)), "room.dhcp"],
     ["UDP without ports", udp(B, A, "10.0.2.15", 67, "10.0.2.16", 68, Buffer.alloc(0)).subarray(0, 37), "room.ipv4"],
     ["IPv6 that is cut off", frame(B, A, "x".repeat(39), 0x86dd), "room.ipv6"],
