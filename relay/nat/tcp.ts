@@ -7,6 +7,8 @@
  * avoidance of silly windows on both sides, guards against blind resets (RFC 5961), keep-alive (RFC 1122).
  * Limitations: urgent data are plain data; no timestamps; no Nagle (the other end of the relay has done it already);
  * acknowledgements wait for the end of the event loop's turn, not for a second segment.
+ *
+ * It is long because its parts share the variables of RFC 9293, 3.3.1: receiving moves what sending sends.
  */
 import { Congestion } from "./congestion.ts";
 import { ReceiveQueue } from "./receive-queue.ts";
