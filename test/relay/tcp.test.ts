@@ -528,6 +528,17 @@ describe("losses", () => {
     expect(peer.take().map(({ seq }) => (seq - A) / MSS)).toEqual(sent.includes(7) ? [] : [7]);
   });
 
+  it("sends again what the guest had and has thrown away (RFC 2018, section 8)", () => {
+    const peer = opened({ sackPermitted: true });
+    peer.connection.write(text(full("x").repeat(3)));
+    peer.take();
+    peer.give("A", { ack: A, sack: [A + MSS, A + 3 * MSS] });
+    peer.clock.pass(1200); // two timeouts
+    peer.take();
+    peer.give("A", { ack: A + MSS });
+    expect(peer.take().map(({ seq }) => (seq - A) / MSS)).toEqual([1, 2]);
+  });
+
   it("after a timeout slow-starts through what is missing", () => {
     const peer = opened({ windowScale: 7 });
     peer.connection.write(text(full("x").repeat(10)));
