@@ -1,15 +1,13 @@
 /** `npm start` and `npm run relay`: the built page and the relay on one port. `npm run relay -- --help` tells the options. */
 import { existsSync } from "node:fs";
 import { pino } from "pino";
-import { createNat, DEFAULT_SUBNET } from "./nat/nat.ts";
+import { createEmbedded, MTU, SUBNET } from "./embedded.ts";
 import { describeOptions, type RelayOptions, readOptions } from "./options.ts";
-import { createPolicy } from "./policy.ts";
 import { createRedisBus } from "./room-bus.ts";
 import { type Relay, startRelay } from "./server.ts";
 import { siteHandler } from "./site.ts";
 
 const DIST = `${import.meta.dirname}/../dist`;
-const MTU = 1500;
 
 try {
   const options = readOptions(process.argv.slice(2), process.env);
@@ -31,12 +29,12 @@ async function run(options: RelayOptions): Promise<void> {
     options.redis === null
       ? undefined
       : await createRedisBus(options.redis, (problem) => log.error({ problem }, "redis"));
-  const engine = createNat({ policy: createPolicy(options), subnet: DEFAULT_SUBNET, mtu: MTU });
+  const engine = createEmbedded(options);
   let relay: Relay;
   try {
     relay = await startRelay(options, {
       engine,
-      subnet: DEFAULT_SUBNET,
+      subnet: SUBNET,
       mtu: MTU,
       site: siteHandler(DIST),
       log,

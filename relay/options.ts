@@ -81,7 +81,8 @@ Where it listens
   --public                    for users that are not you: listens everywhere, with limits for each of them
 
 Where guests may connect to: public addresses, but no mail servers (port 25)
-  --allow CIDR[:PORT[-PORT]]  this too; IPv6 in brackets: [fd00::/8]:80; several times or with commas
+  --allow CIDR[:PORT[-PORT]]  this too; IPv6 in brackets: [fd00::/8]:80; several times or with commas.
+                              Guests find this computer's 127.0.0.1 at their gateway, 10.0.2.2
   --deny CIDR[:PORT[-PORT]]   not this; goes before --allow
 
 Who may connect
