@@ -98,7 +98,7 @@ async function builds(page: Page): Promise<{ rows: Row[]; details: object }> {
   }
   const [few, , many] = perFile as [number, number, number];
   rows.push(atMost("time for each file, of 200,000 files", many, 1, few, "of 2,000 files"));
-  details["perFile"] = perFile;
+  details.perFile = perFile;
   return { rows, details };
 }
 

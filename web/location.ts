@@ -9,6 +9,8 @@ export interface Wishes {
   memoryMb: number | null;
   language: Language | null;
   embed: boolean;
+  /** "off", or a relay's address. One that comes with a room is part of that: see room-link.ts. */
+  relay: string | null;
 }
 
 /** Reads the page's address. A value that makes no sense is ignored, as if it were absent. */
@@ -25,6 +27,7 @@ export function readLocation(href: string, languages: readonly string[]): Wishes
     memoryMb: memory >= 32 && memory <= 1024 && Number.isInteger(Math.log2(memory)) ? memory : null,
     language: language === "en" || language === "zh" ? language : preferred(languages),
     embed: searchParams.get("embed") === "1",
+    relay: searchParams.has("room") ? null : searchParams.get("relay")?.trim() || null,
   };
 }
 

@@ -18,6 +18,9 @@ export interface KernelBoot {
   commandLine: string;
 }
 
+/** ne2k is what old systems know; virtio is many times faster. */
+export type NetworkCard = "virtio" | "ne2k";
+
 export interface MachineOptions {
   /** v86's WebAssembly module, compiled once for all boots. */
   emulator: WebAssembly.Module;
@@ -27,6 +30,8 @@ export interface MachineOptions {
   start: KernelBoot | null;
   /** From sda to sdd. */
   drives: readonly (DriveDevice | null)[];
+  /** virtio when it is not given. */
+  card?: NetworkCard;
   /** Guest memory in MiB, a power of two from 32 to 1024. */
   memoryMb: number;
   /** Element with a `<div>` for text mode and a `<canvas>` for graphics, or null without a screen (Node). */
@@ -123,7 +128,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     ...(hda ? { hda: hda as unknown as { buffer: ArrayBuffer } } : {}),
     screen: { container: options.screen },
     virtio_console: { type: "none" },
-    net_device: { type: "virtio" },
+    net_device: { type: options.card ?? "virtio" },
     disable_speaker: true,
     disable_mouse: true,
     disable_keyboard: options.screen === null,

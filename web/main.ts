@@ -9,9 +9,10 @@ import { el } from "./dom.ts";
 import type { Editor } from "./editor.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
-import { createNoNetwork } from "./no-network.ts";
-import { createNotify } from "./notify.ts";
+import { createNetwork, type Network } from "./network.ts";
+import { createNotify, type Notify } from "./notify.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
+import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
@@ -19,7 +20,7 @@ import { type AppState, type BootMode, createStore, type Language, NO_NETWORK } 
 import { createSystemLoader } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
-import { textOf } from "./text.ts";
+import { type Text, textOf } from "./text.ts";
 import { createWorkbench, type Workbench } from "./views/workbench.ts";
 import { createWorkspace, type Workspace } from "./workspace.ts";
 
@@ -74,8 +75,13 @@ async function start(): Promise<void> {
   const printedListeners = new Set<() => void>();
   const decoder = new TextDecoder();
   const recipe = (): BootRecipe => {
-    const { files, commandLine, memoryMb } = workspace.project;
-    return { overlay: files, commandLine: wishes.commandLine ?? commandLine, memoryMb: wishes.memoryMb ?? memoryMb };
+    const { files, commandLine, memoryMb, network: wanted } = workspace.project;
+    return {
+      overlay: files,
+      commandLine: wishes.commandLine ?? commandLine,
+      memoryMb: wishes.memoryMb ?? memoryMb,
+      card: wanted.card ?? "virtio",
+    };
   };
   const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
     // A system disk holds the project as it was when it was built; the disks view says when that is not this one.
@@ -100,7 +106,10 @@ async function start(): Promise<void> {
       printed = (printed + plain(decoder.decode(bytes, { stream: true }))).slice(-PRINTED_LIMIT);
       for (const listener of printedListeners) listener();
     },
+    onFrame: (frame) => network.send(frame),
+    onPowerOff: () => network.stop(),
     onPowerOn() {
+      network.start();
       printed = "";
       terminal.reset();
     },
@@ -117,6 +126,19 @@ async function start(): Promise<void> {
       return booted !== undefined && !bootsAlike(booted, workspace.project);
     },
   });
+  const network = createNetwork({
+    store,
+    notify,
+    wish: wishes.relay,
+    ownRelay: new URL("./relay", document.baseURI.replace(/^http/, "ws")).href,
+    projectRelay: () => workspace.project.network.relay,
+    setProjectRelay: (relay) => workspace.setNetwork({ relay }),
+    card: () => workspace.project.network.card ?? "virtio",
+    setCard: (card) => workspace.setNetwork({ card }),
+    sendFrame: (frame) => session.sendFrame(frame),
+    run: (command, timeoutMs) => session.run(command, timeoutMs),
+  });
+  followRoomLink(network, notify, text);
   terminal.onInput((bytes) => session.send(bytes));
   terminal.onResize((size) => session.resize(size));
   session.resize(terminal.size());
@@ -137,7 +159,7 @@ async function start(): Promise<void> {
       writeSettings(change);
     },
     disks,
-    network: createNoNetwork(() => notify("info", text().network.noRelay)),
+    network: network.actions,
     notify,
     bundle,
   });
@@ -149,7 +171,12 @@ async function start(): Promise<void> {
     );
     return editor;
   };
-  store.subscribe(watchProject(workspace, () => disks.refresh()));
+  store.subscribe(
+    watchProject(workspace, () => {
+      disks.refresh();
+      network.refresh();
+    }),
+  );
   workspace.open(project.id);
   // The worker builds while the views are made.
   const firstBoot = wishes.boot === "off" ? Promise.resolve() : boot(wishes.boot ?? "cold");
@@ -165,6 +192,7 @@ async function start(): Promise<void> {
     workspace,
     boot,
     disks,
+    network,
     exportInitramfs: buildInitramfs,
     exportBundle: bundle,
     loadSystem,
@@ -183,6 +211,22 @@ async function start(): Promise<void> {
 
 function version({ overlay, commandLine, memoryMb }: BootRecipe): Bootable {
   return { files: overlay, commandLine, memoryMb };
+}
+
+/** Goes into the room that the page's address names; to another relay only when the user says so. */
+function followRoomLink(network: Network, notify: Notify, text: () => Text): void {
+  const link = readRoomLink(location.href);
+  if (!link) return;
+  const join = (): void => network.actions.join(link.room, link.secret);
+  if (link.relay === "") return join();
+  const { roomElsewhere, joinThere } = text().networkWork;
+  notify("info", roomElsewhere(link.room, link.relay), {
+    label: joinThere,
+    run() {
+      network.actions.setRelay(link.relay);
+      join();
+    },
+  });
 }
 
 /** Calls `onChange` when the project's files, settings or disks have changed, or another project was opened. */

@@ -16,7 +16,12 @@ export interface Project {
   commandLine: string;
   memoryMb: number;
   disks: readonly ProjectDisk[];
-  network: { relay: string | null };
+  network: {
+    /** A relay other than the page's own. */
+    relay: string | null;
+    /** virtio when it is not given. */
+    card?: "virtio" | "ne2k";
+  };
   /** Milliseconds since 1970. */
   createdAt: number;
   updatedAt: number;

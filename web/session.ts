@@ -5,7 +5,7 @@ import type { BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../
 import { type Agent, type CommandResult, createAgent } from "./agent.ts";
 import { type BootWatch, createBootWatch } from "./boot.ts";
 import type { DriveDevice } from "./drives.ts";
-import { type Machine, startMachine } from "./machine.ts";
+import { type Machine, type NetworkCard, startMachine } from "./machine.ts";
 import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
 import type { SystemFiles } from "./system.ts";
 
@@ -14,6 +14,7 @@ export interface BootRecipe {
   overlay: BuildRequest["overlay"];
   commandLine: string;
   memoryMb: number;
+  card: NetworkCard;
 }
 
 /** The disks of one run. */
@@ -40,6 +41,10 @@ export interface SessionEnvironment {
   /** The serial line's bytes; an empty terminal is asked for by `onPowerOn`. */
   onSerial(bytes: Uint8Array): void;
   onPowerOn(): void;
+  /** A machine that was on is no more. */
+  onPowerOff(): void;
+  /** An Ethernet frame from the guest. */
+  onFrame(frame: Uint8Array): void;
   onChange(machine: MachineState, timeline: readonly TimelineBar[]): void;
   /** A shell came up from this recipe. */
   onBooted(recipe: BootRecipe): void;
@@ -58,6 +63,7 @@ export interface Session {
   resume(): void;
   cancelBuild(): void;
   send(bytes: Uint8Array): void;
+  sendFrame(frame: Uint8Array): void;
   run(command: string, timeoutMs: number): Promise<CommandResult>;
   resize(size: { columns: number; rows: number }): void;
   setKeyboard(enabled: boolean): void;
@@ -138,7 +144,9 @@ export function createSession(environment: SessionEnvironment): Session {
     on.agent.stop(reason);
     on.settle.reject(new Error(`Cannot finish booting: ${reason}`));
     on.ending = (async () => {
-      await on.machine?.stop();
+      const { machine } = on;
+      await machine?.stop();
+      if (machine) environment.onPowerOff();
       await on.plugged?.close();
     })();
     return on.ending;
@@ -247,6 +255,7 @@ export function createSession(environment: SessionEnvironment): Session {
       start: built && { kernel, unpackedKernel, initramfs: built.bytes, commandLine },
       drives,
       memoryMb: recipe.memoryMb,
+      card: recipe.card,
       screen: environment.screen,
       onSerial(bytes) {
         if (on.ended) return;
@@ -258,7 +267,9 @@ export function createSession(environment: SessionEnvironment): Session {
         if (before !== on.watch.phase) environment.onChange(state, on.watch.timeline);
       },
       onChannel: (bytes) => on.agent.receive(bytes),
-      onFrame: () => {},
+      onFrame: (frame) => {
+        if (!on.ended) environment.onFrame(frame);
+      },
       onBios(line) {
         on.lastOutputAt = performance.now();
         on.watch.bios(line, elapsed());
@@ -353,6 +364,7 @@ export function createSession(environment: SessionEnvironment): Session {
     },
     cancelBuild: () => run?.abort.abort(),
     send: (bytes) => run?.machine?.sendSerial(bytes),
+    sendFrame: (frame) => run?.machine?.sendFrame(frame),
     run: (command, timeoutMs) =>
       run && !run.ended
         ? run.agent.run(command, timeoutMs)

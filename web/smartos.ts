@@ -5,8 +5,9 @@
 import type { BuildResult } from "../worker/api.ts";
 import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
+import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
-import type { AppState, BootMode, DiskEntry, DiskRow, Drive, FileRow, Store } from "./state.ts";
+import type { AppState, BootMode, DiskEntry, DiskRow, Drive, FileRow, Forward, NetworkState, Store } from "./state.ts";
 import type { SystemFiles } from "./system.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -34,6 +35,7 @@ export interface SmartOs {
   /** The project's files over the default ones; deleted ones are listed as such. */
   listFiles(): readonly FileRow[];
   readonly disks: SmartOsDisks;
+  readonly network: SmartOsNetwork;
   /**
    * A file to keep or to run elsewhere. "disk-raw" is the system disk, built from the project when there is none yet: run
    * it with `qemu-system-i386 -hda FILE`.
@@ -73,6 +75,21 @@ export interface SmartOsDisks {
   putFiles(disk: string, directory: string, files: readonly File[]): Promise<void>;
 }
 
+export interface SmartOsNetwork {
+  status(): NetworkState;
+  /**
+   * Makes a port of the guest reachable from outside: "http" (at an origin of its own), "tcp" or "udp", as the relay's
+   * operator allows.
+   * @throws Error with the relay's sentence, or that there is none
+   */
+  forward(guestPort: number, kind?: Forward["kind"]): Promise<Forward>;
+  endForward(id: string): Promise<void>;
+  /** Shares an Ethernet with all guests in the room. */
+  join(room: string, secret: string): Promise<void>;
+  leave(): Promise<void>;
+  setOnline(online: boolean): void;
+}
+
 export interface PageState {
   phase: string | null;
   boot: BootMode;
@@ -94,6 +111,7 @@ export interface SmartOsParts {
   workspace: Workspace;
   boot(mode: BootMode): Promise<{ promptMs: number }>;
   disks: Disks;
+  network: Network;
   exportInitramfs(): Promise<BuildResult>;
   exportBundle(): Promise<Blob>;
   loadSystem(): Promise<SystemFiles>;
@@ -107,7 +125,7 @@ export interface SmartOsParts {
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export function createSmartOs(parts: SmartOsParts): SmartOs {
-  const { store, session, workspace, disks } = parts;
+  const { store, session, workspace, disks, network } = parts;
   return {
     ready: parts.ready,
     state() {
@@ -179,6 +197,14 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       entries: (disk, path) => disks.entries(disk, path),
       readFile: (disk, path) => disks.readEntry(disk, path),
       putFiles: (disk, directory, files) => disks.putFiles(disk, directory, files),
+    },
+    network: {
+      status: () => network.status(),
+      forward: (guestPort, kind) => network.forward(guestPort, kind),
+      endForward: (id) => network.endForward(id),
+      join: (room, secret) => network.join(room, secret),
+      leave: () => network.leave(),
+      setOnline: (online) => network.setOnline(online),
     },
     async exportImage(kind) {
       switch (kind) {

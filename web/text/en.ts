@@ -3,6 +3,7 @@ import type { Phase, Problem } from "../state.ts";
 import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
 import { enNetwork } from "./en-network.ts";
+import { enNetworkWork } from "./en-network-work.ts";
 
 /** The words in English; their shape is what every language must have. */
 export const en = {
@@ -220,4 +221,5 @@ export const en = {
   disks: enDisks,
   diskWork: enDiskWork,
   network: enNetwork,
+  networkWork: enNetworkWork,
 };

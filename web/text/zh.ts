@@ -2,6 +2,7 @@ import type { Text } from "../text.ts";
 import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
 import { zhNetwork } from "./zh-network.ts";
+import { zhNetworkWork } from "./zh-network-work.ts";
 
 export const zh: Text = {
   files: "文件",
@@ -224,4 +225,5 @@ export const zh: Text = {
   disks: zhDisks,
   diskWork: zhDiskWork,
   network: zhNetwork,
+  networkWork: zhNetworkWork,
 };
