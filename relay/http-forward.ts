@@ -5,7 +5,13 @@
  * Limitations: a connection of its own for each request; no trailers, no informational answers but 101.
  */
 import type { EventEmitter } from "node:events";
-import { type ClientRequest, request as httpRequest, type IncomingMessage, ServerResponse } from "node:http";
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingMessage,
+  ServerResponse,
+  STATUS_CODES,
+} from "node:http";
 import type { Socket } from "node:net";
 import { type Duplex, finished, pipeline } from "node:stream";
 
@@ -52,22 +58,14 @@ export function forwardRequest(
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  void open(target, visitor, request, response, (...problem) => sayProblem(response, ...problem)).then((outward) => {
-    if (!outward) return;
-    outward.on("response", (answer) => {
-      try {
-        response.writeHead(answer.statusCode as number, answer.statusMessage, answerHeaders(answer));
-      } catch {
-        answer.destroy();
-        sayProblem(response, 502, "Cannot show the guest's answer: its headers are broken");
-        return;
-      }
-      // A stream of events shows that it is there before its first event.
-      response.flushHeaders();
-      pipeline(answer, response, () => {});
-    });
-    pipeline(request, outward, () => {});
-  });
+  open(target, visitor, request, response, (...problem) => sayProblem(response, ...problem))
+    .then((outward) => {
+      if (!outward) return;
+      outward.on("response", (answer) => passAnswer(answer, response));
+      pipeline(request, outward, () => {});
+    })
+    // Words of the visitor that Node takes and does not give.
+    .catch(() => sayProblem(response, 400, "Cannot pass this request on"));
 }
 
 export function forwardUpgrade(
@@ -82,25 +80,38 @@ export function forwardUpgrade(
   response.shouldKeepAlive = false;
   response.assignSocket(socket as Socket);
   response.on("finish", () => socket.end());
-  void open(target, visitor, request, socket, (...problem) => sayProblem(response, ...problem)).then((outward) => {
-    if (!outward) return;
-    outward.on("response", (answer) => {
-      response.writeHead(answer.statusCode as number, answer.statusMessage, answerHeaders(answer));
-      pipeline(answer, response, () => {});
-    });
-    outward.on("upgrade", (answer, guest, guestHead) => {
-      response.detachSocket(socket as Socket);
-      const lines = [`HTTP/1.1 101 ${answer.statusMessage}`, "Connection: Upgrade"];
-      if (answer.headers.upgrade) lines.push(`Upgrade: ${answer.headers.upgrade}`);
-      const headers = answerHeaders(answer);
-      for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
-      socket.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
-      if (guestHead.length > 0) socket.write(guestHead);
-      if (head.length > 0) guest.write(head);
-      splice(socket, guest);
-    });
-    outward.end();
-  });
+  open(target, visitor, request, socket, (...problem) => sayProblem(response, ...problem))
+    .then((outward) => {
+      if (!outward) return;
+      outward.on("response", (answer) => passAnswer(answer, response));
+      outward.on("upgrade", (answer, guest, guestHead) => {
+        response.detachSocket(socket as Socket);
+        const lines = [`HTTP/1.1 101 ${answer.statusMessage}`, "Connection: Upgrade"];
+        if (answer.headers.upgrade) lines.push(`Upgrade: ${answer.headers.upgrade}`);
+        const headers = answerHeaders(answer);
+        for (let i = 0; i < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+        socket.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+        if (guestHead.length > 0) socket.write(guestHead);
+        if (head.length > 0) guest.write(head);
+        splice(socket, guest);
+      });
+      outward.end();
+    })
+    .catch(() => sayProblem(response, 400, "Cannot pass this request on"));
+}
+
+function passAnswer(answer: IncomingMessage, response: ServerResponse): void {
+  try {
+    response.writeHead(answer.statusCode as number, answer.statusMessage, answerHeaders(answer));
+  } catch {
+    // A status of 099, a reason with control characters: the parser takes more than the writer gives.
+    answer.destroy();
+    sayProblem(response, 502, "Cannot show the guest's answer: its head is broken");
+    return;
+  }
+  // A stream of events shows that it is there before its first event.
+  response.flushHeaders();
+  pipeline(answer, response, () => {});
 }
 
 /** Connects two streams in both directions; each may end its own, and what breaks one breaks the other. */
@@ -162,13 +173,19 @@ async function open(
     stream.destroy();
     return null;
   }
-  const outward = httpRequest({
-    method: request.method,
-    path: request.url,
-    headers: requestHeaders(request, visitor) as unknown as string[],
-    setHost: false,
-    createConnection: () => stream,
-  });
+  let outward: ClientRequest;
+  try {
+    outward = httpRequest({
+      method: request.method,
+      path: request.url,
+      headers: requestHeaders(request, visitor) as unknown as string[],
+      setHost: false,
+      createConnection: () => stream,
+    });
+  } catch (error) {
+    stream.destroy();
+    throw error;
+  }
   let isAnswered = false;
   let isLate = false;
   const timer = setTimeout(() => {
@@ -199,7 +216,8 @@ function sayProblem(response: ServerResponse, status: number, text: string): voi
     response.destroy();
     return;
   }
-  response.writeHead(status, {
+  // With its reason: a broken one of the guest's may have been left behind.
+  response.writeHead(status, STATUS_CODES[status], {
     "Content-Type": "text/plain; charset=utf-8",
     "Cache-Control": "no-store",
     Connection: "close",

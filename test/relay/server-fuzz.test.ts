@@ -1,5 +1,5 @@
 /** Random and mutated messages by the hundred thousand: nothing crashes, nothing grows, others notice nothing. */
-import { connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterAll, describe, expect, it } from "vitest";
@@ -11,7 +11,9 @@ import {
   dhcp,
   frame,
   GATEWAY_MAC,
+  listen,
   mac,
+  type Of,
   pause,
   SUBNET,
   testRelay,
@@ -220,5 +222,55 @@ describe("the relay under random messages", () => {
     await client.settle();
     expect((await fetch(`http://127.0.0.1:${relay.port}/healthz`)).status).toBe(200);
     await relay.close();
+  });
+
+  it("lives through guests that answer visitors with nonsense", async () => {
+    const random = randomFrom(9);
+    const answers = [
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=1; Domain=x\r\n\r\nhello",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+      "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello",
+      "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.0 404 No\r\n\r\nhello",
+      "HTTP/1.1 204 \r\nConnection: close, x\r\nX: y\r\n\r\n",
+    ].map((text) => Buffer.from(text));
+    const odd = ["099 x", "000 x", "999 x", "200 \x7f", "200 \t\xff", "1000 x"];
+    const guest = createServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => {
+        if (random(4) === 0) socket.end(`HTTP/1.1 ${odd[random(odd.length)]}\r\nContent-Length: 0\r\n\r\n`, "latin1");
+        else socket.end(mutate(random, answers[random(answers.length)] as Buffer));
+      });
+    });
+    const port = await listen(guest);
+    const relay = await testRelay();
+    const client = await Client.open(relay.url);
+    const { forward } = await client.ask<Of<"forward">>({ type: "forward", kind: "http", port });
+    const { host } = new URL(forward.address);
+    const requests = [
+      "",
+      "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+      "Transfer-Encoding: chunked\r\n",
+      "Expect: 100-continue\r\nContent-Length: 5\r\n",
+      "X: \xff\xfe\r\nConnection: host\r\n",
+    ];
+    let answered = 0;
+    const visit = (): Promise<void> =>
+      new Promise((resolve) => {
+        const socket = connect(relay.port, "127.0.0.1", () => {
+          const path = random(3) ? "/" : String.fromCharCode(47, 33 + random(223), 33 + random(223));
+          const method = ["GET", "POST", "HEAD", "OPTIONS"][random(4)];
+          const request = `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${requests[random(requests.length)]}\r\n5\r\nhello\r\n0\r\n\r\n`;
+          socket.write(request, "latin1");
+        });
+        socket.once("data", () => answered++);
+        socket.on("error", () => {});
+        socket.on("close", () => resolve());
+        setTimeout(() => socket.destroy(), 100);
+      });
+    for (let round = 0; round < 15; round++) await Promise.all(Array.from({ length: 40 }, visit));
+    expect(answered).toBeGreaterThan(300);
+    await client.settle();
+    await relay.close();
+    guest.close();
   });
 });
