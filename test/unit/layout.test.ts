@@ -59,6 +59,22 @@ describe("the folders", () => {
     expect([...new Set(importers.map(({ path }) => path))]).toEqual([importer]);
   });
 
+  it.each([
+    ["ws", "relay/server.ts"],
+    ["pino", "relay/main.ts"],
+    ["prom-client", "relay/metrics.ts"],
+    ["ioredis", "relay/room-bus.ts"],
+    ["sirv", "relay/site.ts"],
+  ])("has one importer of %s in relay/", (library, importer) => {
+    const importers = outside("relay").filter(({ specifier }) => specifier === library);
+    expect([...new Set(importers.map(({ path }) => path))]).toEqual([importer]);
+  });
+
+  it("lets the relay import Node, its own libraries, and nothing of the page", () => {
+    for (const { path, specifier } of outside("relay"))
+      expect(specifier, path).toMatch(/^(\.\.?\/(nat\/)?[\w-]+\.ts|node:[\w/]+|ws|pino|prom-client|ioredis|sirv)$/);
+  });
+
   it("has no file names that say nothing", () => {
     for (const folder of ["web", "worker", "relay", "tools", "test"])
       for (const path of sources(folder)) {
