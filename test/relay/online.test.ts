@@ -94,6 +94,10 @@ describe("Linux guests on the relay", () => {
   it("reach what is allowed, and are told at once what is not", async () => {
     expect(await one.run(`wget -q -O - http://10.0.2.2:${port}/small`)).toBe("hello from outside");
     expect(await one.run(`wget -q -O - http://10.0.2.2:${port}/ | md5sum`)).toContain(md5);
+    // What a command costs at all, on a machine that may have other things to do.
+    const start = Date.now();
+    await one.run("true");
+    const usual = Date.now() - start;
     for (const [address, words] of [
       [`10.0.2.2:${port + 1}`, "loopback addresses"],
       ["10.0.0.1", "private addresses"],
@@ -103,7 +107,7 @@ describe("Linux guests on the relay", () => {
       const begin = Date.now();
       const { status } = await one.guest.agent.run(`wget -q -O - http://${address}/`, 10_000);
       expect(status, address).not.toBe(0);
-      expect(Date.now() - begin, address).toBeLessThan(1000);
+      expect(Date.now() - begin, address).toBeLessThan(1000 + 3 * usual);
       const host = address.split(":")[0] as string;
       const refusal = await one.client.message("refusal", ({ text }) => text.includes(words) && text.includes(host));
       expect(refusal).toMatchObject({
