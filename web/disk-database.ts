@@ -23,15 +23,25 @@ export interface Database {
     run: (transaction: IDBTransaction) => T | Promise<T>,
   ): Promise<T>;
   close(): void;
+  /** Tells it from one that is made after the browser has deleted it. */
+  readonly made: string;
 }
 
 const NAME = "smart-os-disks";
 const MADE = "made ";
+const DELETED = "Cannot use the disks: the browser has deleted what was stored; reload the page";
 
-/** @throws Error when the browser has no storage for this page */
-export async function openDatabase(): Promise<Database> {
+/**
+ * @param expected the `made` that it must have, because somebody has it open already
+ * @throws Error when the browser has no storage for this page, or has deleted it meanwhile
+ */
+export async function openDatabase(expected?: string): Promise<Database> {
   const first = await connect();
   const made = nameOf(first);
+  if (expected !== undefined && (made ?? "") !== expected) {
+    first.close();
+    throw new Error(DELETED);
+  }
   let connection: IDBDatabase | null = first;
   let opening: Promise<IDBDatabase> | null = null;
   let isClosed = false;
@@ -47,7 +57,7 @@ export async function openDatabase(): Promise<Database> {
     // Layers have other numbers there: what is written for one of ours would be another disk's.
     if (nameOf(next) !== made) {
       next.close();
-      throw new Error("Cannot use the disks: the browser has deleted what was stored; reload the page");
+      throw new Error(DELETED);
     }
     connection = next;
     watch(connection);
@@ -64,6 +74,7 @@ export async function openDatabase(): Promise<Database> {
   watch(first);
 
   return {
+    made: made ?? "",
     async transact(stores, mode, run) {
       let transaction: IDBTransaction;
       const begin = (database: IDBDatabase) => database.transaction(stores, mode, { durability: "strict" });

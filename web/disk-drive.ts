@@ -4,8 +4,9 @@
  * writes that a guest would have to flush, so that whatever reaches it is kept, from `sync` on ext2 as well as from
  * `fsync` on ext4.
  */
+import type { ChunkReader } from "./disk-chunks.ts";
 import type { Database } from "./disk-database.ts";
-import { type Layer, putChunks, readChunks, readIndex } from "./disk-layers.ts";
+import { type Layer, putChunks, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk, ZERO_CHUNK } from "./disk-record.ts";
 import type { StoredDisk } from "./disk-store.ts";
@@ -42,26 +43,31 @@ export interface DriveStatistics {
   chunksRead: number;
 }
 
-/** Chunks kept in memory: 32 MiB. */
-const KEPT_CHUNKS = 1024;
-/** Chunks read at once: a quarter of a MiB after a jump, 2 MiB in a row. */
+/** Chunks kept in memory, of all drives together: 96 MiB. */
+const KEPT_CHUNKS = 3072;
+/** Chunks read ahead: a quarter of a MiB after a jump, 8 MiB in a row. */
 const LEAST_AHEAD = 8;
-const MOST_AHEAD = 64;
+const MOST_AHEAD = 256;
+/** Chunks of one request to the storage: what has come can be used while the rest is on its way. */
+const PIECE = 32;
 const WRITE_EVENT_MS = 300;
 
 /** @param release gives the disk's lock back */
 export async function createDrive(
   database: Database,
+  reader: ChunkReader,
   disk: StoredDisk,
   writable: boolean,
   events: DriveEvents,
   release: Release,
 ): Promise<DiskDrive> {
   const stored = await readIndex(database, disk.layers, disk.sizeBytes);
-  const drive = new Drive(database, disk, stored, writable, events, release);
+  const drive = new Drive(database, reader, disk, stored, writable, events, release);
   await drive.prepare();
   return drive;
 }
+
+let openDrives = 0;
 
 class Drive implements DiskDrive {
   readonly byteLength: number;
@@ -71,6 +77,7 @@ class Drive implements DiskDrive {
   onFault: (() => void) | null = null;
 
   readonly #database: Database;
+  readonly #reader: ChunkReader;
   readonly #layers: readonly Layer[];
   readonly #top: Layer;
   /** Chunks that some layer has. All others are zeros. */
@@ -93,6 +100,7 @@ class Drive implements DiskDrive {
 
   constructor(
     database: Database,
+    reader: ChunkReader,
     disk: StoredDisk,
     stored: Set<number>,
     writable: boolean,
@@ -100,6 +108,7 @@ class Drive implements DiskDrive {
     release: Release,
   ) {
     this.#database = database;
+    this.#reader = reader;
     this.byteLength = disk.sizeBytes;
     this.#layers = disk.layers;
     this.#top = disk.layers.at(-1) as Layer;
@@ -107,6 +116,7 @@ class Drive implements DiskDrive {
     this.writable = writable;
     this.#events = events;
     this.#release = release;
+    openDrives += 1;
   }
 
   load(): void {
@@ -130,13 +140,17 @@ class Drive implements DiskDrive {
     const first = Math.floor(offset / CHUNK_BYTES);
     const last = Math.floor((offset + Math.max(length, 1) - 1) / CHUNK_BYTES);
     const isReady = this.#queue === null && this.#hasAll(first, last);
+    if (isReady) {
+      this.#readAhead(first, last);
+      return done(this.#bytes(offset, length, first, last));
+    }
+    // What is asked for goes before what may be asked for next. Its failure is heard of below.
+    if (this.#queue === null) this.#load(first, Math.max(last, first + LEAST_AHEAD - 1)).catch(() => {});
+    this.#enqueue(offset, async () => {
+      await this.#loadAll(first, last);
+      if (!this.#isClosed) done(this.#bytes(offset, length, first, last));
+    });
     this.#readAhead(first, last);
-    if (isReady) done(this.#bytes(offset, length, first, last));
-    else
-      this.#enqueue(offset, async () => {
-        await this.#loadAll(first, last);
-        if (!this.#isClosed) done(this.#bytes(offset, length, first, last));
-      });
   }
 
   set(offset: number, bytes: Uint8Array, done: () => void): void {
@@ -166,11 +180,14 @@ class Drive implements DiskDrive {
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return;
     // The machine is gone: nobody is left to be told.
     this.#isClosed = true;
     this.onFault = null;
     await this.settled();
     clearTimeout(this.#writeTimer);
+    openDrives -= 1;
+    this.#kept.clear();
     await this.#release();
   }
 
@@ -224,7 +241,7 @@ class Drive implements DiskDrive {
   #shrink(): void {
     const [first, last] = this.#wanted;
     for (const index of this.#kept.keys()) {
-      if (this.#kept.size <= KEPT_CHUNKS) return;
+      if (this.#kept.size <= KEPT_CHUNKS / openDrives) return;
       if (index < first || index > last) this.#kept.delete(index);
     }
   }
@@ -271,7 +288,7 @@ class Drive implements DiskDrive {
     for (let index = first; index <= last; index += 1) {
       if (this.#isThere(index)) continue;
       const run = runs.at(-1);
-      if (run && run[1] === index - 1) run[1] = index;
+      if (run && run[1] === index - 1 && index - run[0] < PIECE) run[1] = index;
       else runs.push([index, index]);
     }
     await Promise.all(
@@ -285,7 +302,7 @@ class Drive implements DiskDrive {
 
   async #loadRun(from: number, to: number): Promise<void> {
     try {
-      const chunks = await readChunks(this.#database, this.#layers, from, to);
+      const chunks = await this.#reader.read(this.#layers, from, to);
       this.statistics.chunksRead += chunks.length;
       chunks.forEach((chunk, at) => {
         const index = from + at;

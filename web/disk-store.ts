@@ -3,6 +3,7 @@
  * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
  */
 import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
+import { type ChunkReader, startChunkReader } from "./disk-chunks.ts";
 import { answer, chunkRange, type Database, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
@@ -111,6 +112,7 @@ export async function openDiskStore(): Promise<DiskStore> {
 class Store implements DiskStore {
   readonly #database: Database;
   readonly #turns = new Map<string, Promise<void>>();
+  #reader: ChunkReader | null = null;
 
   constructor(database: Database) {
     this.#database = database;
@@ -243,7 +245,7 @@ class Store implements DiskStore {
         ...there(disk),
         layers: [...there(disk).layers, { id: layer, limit: Number.POSITIVE_INFINITY }],
       })).finally(filling);
-      return await createDrive(this.#database, await this.#existing(id), true, events, release);
+      return await createDrive(this.#database, this.#chunks(), await this.#existing(id), true, events, release);
     } catch (error) {
       await release();
       throw error;
@@ -257,7 +259,7 @@ class Store implements DiskStore {
       const untouched = await lockTopShared((disk.layers.at(-1) as Layer).id);
       await untouched?.();
       const layers = untouched ? disk.layers : disk.layers.slice(0, -1);
-      return await createDrive(this.#database, { ...disk, layers }, false, events, reader);
+      return await createDrive(this.#database, this.#chunks(), { ...disk, layers }, false, events, reader);
     } catch (error) {
       await reader();
       throw error;
@@ -294,6 +296,7 @@ class Store implements DiskStore {
   }
 
   close(): void {
+    this.#reader?.close();
     this.#database.close();
   }
 
@@ -310,6 +313,12 @@ class Store implements DiskStore {
       if (!release) continue;
       await this.#dropLayers([layer]).finally(release);
     }
+  }
+
+  /** A thread for the machines' reads, from the first machine with a disk on. */
+  #chunks(): ChunkReader {
+    this.#reader ??= startChunkReader(this.#database);
+    return this.#reader;
   }
 
   #find(id: string): Promise<StoredDisk | undefined> {

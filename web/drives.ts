@@ -76,19 +76,26 @@ export function emptyDrive(): DriveDevice {
   return device;
 }
 
-/** To be called after v86 has made the controller and before the machine runs. */
-export function plugDrives({ primary, secondary }: IdeController, drives: readonly (DriveDevice | null)[]): void {
+/**
+ * To be called after v86 has made the controller and before the machine runs.
+ * @param wake is called when a device has answered
+ */
+export function plugDrives(
+  { primary, secondary }: IdeController,
+  drives: readonly (DriveDevice | null)[],
+  wake: () => void,
+): void {
   const [a, b, c, d] = drives;
   if (primary) {
-    plug(primary.master, a ?? null);
-    plug(primary.slave, b ?? null);
+    plug(primary.master, a ?? null, wake);
+    plug(primary.slave, b ?? null, wake);
   }
   if (!secondary) return;
-  if (c) plug(secondary.master, c);
-  if (d) plug(secondary.slave, d);
+  if (c) plug(secondary.master, c, wake);
+  if (d) plug(secondary.slave, d, wake);
 }
 
-function plug(drive: IdeInterface, device: DriveDevice | null): void {
+function plug(drive: IdeInterface, device: DriveDevice | null, wake: () => void): void {
   drive.drive_connected = device !== null;
   if (!device) {
     drive.buffer = null;
@@ -96,12 +103,35 @@ function plug(drive: IdeInterface, device: DriveDevice | null): void {
   }
   drive.is_atapi = false;
   drive.sector_size = SECTOR_BYTES;
-  drive.set_disk_buffer(device);
+  drive.set_disk_buffer(waking(device, wake));
   device.onFault = () => {
     drive.error_reg = ERROR_UNCORRECTABLE;
     drive.status_reg = STATUS_READY_AND_ERROR;
     drive.channel.dma_status &= ~DMA_ACTIVE;
     drive.current_command = NO_COMMAND;
     drive.push_irq();
+    wake();
+  };
+}
+
+/** The device as v86 sees it: it lets the machine go on when it has answered. */
+function waking(device: DriveDevice, wake: () => void): DriveDevice {
+  return {
+    byteLength: device.byteLength,
+    load: () => device.load(),
+    get: (offset, length, done) =>
+      device.get(offset, length, (bytes) => {
+        done(bytes);
+        wake();
+      }),
+    set: (offset, bytes, done) =>
+      device.set(offset, bytes, () => {
+        done();
+        wake();
+      }),
+    get_from_cache: (offset, length) => device.get_from_cache(offset, length),
+    get_buffer: (done) => device.get_buffer(done),
+    get_state: () => device.get_state(),
+    set_state: (state) => device.set_state(state),
   };
 }

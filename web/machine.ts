@@ -82,6 +82,9 @@ interface Internals {
     /** Asks for `yield_callback(tick)` after `ms`. */
     yield(ms: number, tick: number): void;
     yield_callback(tick: number): void;
+    /** Asks for the next slice after `ms`, and for no other one. */
+    next_tick(ms: number): void;
+    running: boolean;
     cpu: {
       io: {
         register_read(port: number, device: object, read8: () => number): void;
@@ -146,10 +149,10 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   });
   const internals = emulator as unknown as Internals;
   const { cpu } = internals.v86;
-  const stopYielding = yieldOnThisThread(internals.v86);
+  const scheduler = schedule(internals.v86);
   const stopDrawing = drawWhileSeen(internals.screen_adapter, options.screen);
 
-  plugDrives(cpu.devices.ide, options.drives);
+  plugDrives(cpu.devices.ide, options.drives, scheduler.wake);
   if (start && placement) {
     emulator.write_memory(start.initramfs, placement.address);
     emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
@@ -165,21 +168,30 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 
   const channel = new ChannelQueue(
     () => cpu.devices.virtio_console?.virtio.queues[0],
-    (bytes) => internals.bus.send("virtio-console0-input-bytes", bytes),
+    (bytes) => {
+      internals.bus.send("virtio-console0-input-bytes", bytes);
+      scheduler.wake();
+    },
   );
 
   await emulator.run();
   return {
-    sendSerial: (bytes) => emulator.serial_send_bytes(0, bytes),
+    sendSerial(bytes) {
+      emulator.serial_send_bytes(0, bytes);
+      scheduler.wake();
+    },
     sendChannel: (bytes) => channel.send(bytes),
-    sendFrame: (frame) => internals.bus.send("net0-receive", frame),
+    sendFrame(frame) {
+      internals.bus.send("net0-receive", frame);
+      scheduler.wake();
+    },
     pause: () => emulator.stop(),
     resume: () => void emulator.run(),
     stop: async () => {
       channel.stop();
       stopDrawing();
       await emulator.destroy();
-      stopYielding();
+      scheduler.stop();
     },
     setKeyboard: (enabled) => emulator.keyboard_set_enabled(enabled),
     sendCtrlAltDel: () => emulator.keyboard_send_scancodes(KEYBOARD_CONTROLLER_DELETE),
@@ -238,16 +250,28 @@ function placeKernel(emulator: V86, kernel: UnpackedKernel): void {
 /**
  * Between its slices v86 sends a message to a worker and waits for the answer, which took a sixth of a boot. A message to
  * ourselves lets the browser in just as well. Real waits stay with the worker, whose timers a hidden tab keeps.
- * @returns a function that ends it
+ *
+ * A guest that waits for nothing but its next timer sleeps until then, whatever comes meanwhile: `wake` lets it go on at
+ * once when a disk, the network or the user has something for it.
  */
-function yieldOnThisThread(machine: Internals["v86"]): () => void {
-  // Node has setImmediate, which v86 uses there.
-  if (typeof document === "undefined") return () => {};
+function schedule(machine: Internals["v86"]): { wake(): void; stop(): void } {
   const wait = machine.yield.bind(machine);
-  const channel = new MessageChannel();
-  channel.port1.onmessage = ({ data }: MessageEvent<number>) => machine.yield_callback(data);
-  machine.yield = (ms, tick) => (ms < 1 ? channel.port2.postMessage(tick) : wait(ms, tick));
-  return () => channel.port1.close();
+  // Node has setImmediate, which v86 uses there.
+  const channel = typeof document === "undefined" ? null : new MessageChannel();
+  let isAsleep = false;
+  if (channel) channel.port1.onmessage = ({ data }: MessageEvent<number>) => machine.yield_callback(data);
+  machine.yield = (ms, tick) => {
+    isAsleep = ms >= 1;
+    if (isAsleep || !channel) wait(ms, tick);
+    else channel.port2.postMessage(tick);
+  };
+  return {
+    wake() {
+      // v86 forgets the wait that is under way when it is given another one.
+      if (isAsleep && machine.running) machine.next_tick(0);
+    },
+    stop: () => channel?.port1.close(),
+  };
 }
 
 /**
