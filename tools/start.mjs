@@ -1,5 +1,8 @@
 // @ts-check
-/** `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port. */
+/**
+ * `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port. What follows
+ * `npm start --` goes to the relay, see `npm run relay -- --help`. With hot reloading there is no relay.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.mjs";
@@ -24,7 +27,11 @@ await main(async () => {
   // In a process of its own: the bundler's memory is gone when it is done.
   if (spawnSync(process.execPath, [join(ROOT, "tools/build.mjs"), "--quiet"], { stdio: "inherit" }).status !== 0)
     throw new SetupError("Cannot build the page: see above");
-  const server = spawn(process.execPath, ["--import", "tsx", "relay/main.ts"], { cwd: ROOT, stdio: "inherit" });
+  const options = process.argv.slice(2);
+  const server = spawn(process.execPath, ["--import", "tsx", "relay/main.ts", ...options], {
+    cwd: ROOT,
+    stdio: "inherit",
+  });
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => server.kill(signal));
   server.on("exit", (status) => process.exit(status ?? 0));
 });

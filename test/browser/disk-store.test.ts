@@ -1004,7 +1004,7 @@ describe("a large disk", () => {
     expect(found.afterJumps).toBeLessThanOrEqual(30 * 9);
     expect(found.sequential).toBeLessThan(found.chunks / 20);
     expect(found.afterAll - found.afterJumps).toBeLessThanOrEqual(found.chunks + 64);
-    expect(found.inMemory).toBeLessThanOrEqual(1024 + 64);
+    expect(found.inMemory).toBeLessThanOrEqual(3072 + 64);
     expect(found.again).toBe(0);
   });
 });
