@@ -1,7 +1,8 @@
 /** `npm start` and `npm run relay`: the built page and the relay on one port. `npm run relay -- --help` tells the options. */
 import { existsSync } from "node:fs";
 import { pino } from "pino";
-import { createEmbedded, MTU, SUBNET } from "./embedded.ts";
+import { MTU, SUBNET } from "./embedded.ts";
+import { createEngine } from "./engines.ts";
 import { describeOptions, type RelayOptions, readOptions } from "./options.ts";
 import { createRedisBus } from "./room-bus.ts";
 import { type Relay, startRelay } from "./server.ts";
@@ -29,7 +30,7 @@ async function run(options: RelayOptions): Promise<void> {
     options.redis === null
       ? undefined
       : await createRedisBus(options.redis, (problem) => log.error({ problem }, "redis"));
-  const engine = createEmbedded(options);
+  const engine = await createEngine(options, (problem) => log.error({ problem }, "engine"));
   let relay: Relay;
   try {
     relay = await startRelay(options, {
@@ -41,6 +42,7 @@ async function run(options: RelayOptions): Promise<void> {
       ...(bus && { bus }),
     });
   } catch (error) {
+    await engine.close();
     throw new Error(`Cannot listen on port ${options.port}: ${why(error as NodeJS.ErrnoException)}`);
   }
   for (const line of describeOptions(options)) console.log(line);

@@ -18,7 +18,11 @@ export interface RelayLimits {
   forwards: number;
 }
 
+/** What connects guests to the network: this process, libslirp, or the Linux kernel. */
+export const ENGINES = ["embedded", "slirp", "kernel"] as const;
+
 export interface RelayOptions {
+  engine: (typeof ENGINES)[number];
   port: number;
   /** Where it listens; undefined: everywhere. */
   host: string | undefined;
@@ -80,6 +84,10 @@ Where it listens
   --host ADDRESS              127.0.0.1 by default, everywhere with --public; also HOST
   --public                    for users that are not you: listens everywhere, with limits for each of them
 
+What connects guests to the network
+  --engine NAME               embedded, by default: in this process; slirp: a libslirp for each guest; kernel:
+                              Linux's own NAT (root; taps, nftables and dnsmasq). The rules below hold for all
+
 Where guests may connect to: public addresses, but no mail servers (port 25)
   --allow CIDR[:PORT[-PORT]]  this too; IPv6 in brackets: [fd00::/8]:80; several times or with commas.
                               Guests find this computer's 127.0.0.1 at their gateway, 10.0.2.2
@@ -121,6 +129,7 @@ Every option can be given in the environment: --forward-ports as RELAY_FORWARD_P
 const TEXT = { type: "string" } as const;
 const LIST = { type: "string", multiple: true } as const;
 const OPTIONS = {
+  engine: TEXT,
   port: TEXT,
   host: TEXT,
   public: { type: "boolean" },
@@ -204,12 +213,16 @@ export function readOptions(words: readonly string[], environment: Environment):
     throw new Error(`Cannot use --instance ${instance}: it must be 1 to 12 small letters and digits`);
   if (!LEVELS.includes(logLevel))
     throw new Error(`Cannot use --log-level ${logLevel}: it is one of ${LEVELS.join(", ")}`);
+  const engineName = text("engine") ?? "embedded";
+  const engine = ENGINES.find((name) => name === engineName);
+  if (!engine) throw new Error(`Cannot use --engine ${engineName}: it is one of ${ENGINES.join(", ")}`);
   const redis = text("redis");
   if (redis !== null && !/^rediss?:\/\/./.test(redis))
     throw new Error("Cannot use --redis: its address begins with redis:// or rediss://");
   const resumeSeconds = text("resume-seconds");
 
   return {
+    engine,
     port: Number(portText),
     host: text("host") ?? (isPublic ? undefined : "127.0.0.1"),
     isPublic,
@@ -261,6 +274,7 @@ export function describeOptions(options: RelayOptions): string[] {
   lines.push(
     `Guests are reached by ${ways.length === 0 ? "nobody" : ways.join(", ")} (--forward-domain, --forward-ports)`,
   );
+  if (options.engine !== "embedded") lines.push(`Connections go through the ${options.engine} engine (--engine)`);
   if (isPublic && options.token === null) lines.push("Anybody may connect: there is no --token");
   return lines;
 }

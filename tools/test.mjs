@@ -9,20 +9,28 @@ import { ensureBuild } from "./build.mjs";
 import { checkNode, ensureChrome, ensureDependencies, ensurePrograms, main, ROOT, SetupError } from "./setup.mjs";
 import { ensureSystem } from "./system.mjs";
 
+/** Debian's name of this processor. */
+const TRIPLET = `${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`;
+
 /** The judges. A test whose judge is missing fails; it is never skipped. */
 const JUDGES = {
   cpio: "cpio",
   curl: "curl",
   debugfs: "e2fsprogs",
+  dnsmasq: "dnsmasq-base",
   e2fsck: "e2fsprogs",
   file: "file",
   "/usr/lib/grub/i386-pc/grub-bios-setup": "grub-pc-bin",
-  mkswap: "util-linux",
+  ip: "iproute2",
+  [`/usr/lib/${TRIPLET}/vdeplug/libvdeplug_slirp.so`]: "libvdeplug-slirp",
   losetup: "mount",
+  mkswap: "util-linux",
+  nft: "nftables",
   "qemu-system-i386": "qemu-system-x86",
   "redis-server": "redis-server",
   sfdisk: "fdisk",
   unzip: "unzip",
+  vde_plug: "vdeplug",
 };
 
 function run(/** @type {string} */ what, /** @type {string} */ command, /** @type {string[]} */ ...words) {

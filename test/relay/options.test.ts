@@ -26,6 +26,15 @@ describe("the relay's options", () => {
     ]);
   });
 
+  it("name the engine, and say so if it is another", () => {
+    expect(read().engine).toBe("embedded");
+    expect(read([], { RELAY_ENGINE: "slirp" }).engine).toBe("slirp");
+    const options = read(["--engine", "kernel"]);
+    expect(options.engine).toBe("kernel");
+    expect(describeOptions(options)).toContain("Connections go through the kernel engine (--engine)");
+    expect(() => read(["--engine", "wisp"])).toThrow("Cannot use --engine wisp: it is one of embedded, slirp, kernel");
+  });
+
   it("are for everybody with --public, which says so", () => {
     const options = read(["--public", "--allow", "10.0.0.0/8:80,fd00::/8", "--deny", "10.0.0.1"]);
     expect(options).toMatchObject({ host: undefined, isPublic: true, forwardDomain: null, logLevel: "info" });
