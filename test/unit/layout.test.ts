@@ -72,7 +72,9 @@ describe("the folders", () => {
 
   it("lets the relay import Node, its own libraries, and nothing of the page", () => {
     for (const { path, specifier } of outside("relay"))
-      expect(specifier, path).toMatch(/^(\.\.?\/((nat|vde)\/)?[\w-]+\.ts|node:[\w/]+|ws|pino|prom-client|ioredis|sirv)$/);
+      expect(specifier, path).toMatch(
+        /^(\.\.?\/((nat|vde)\/)?[\w-]+\.ts|node:[\w/]+|ws|pino|prom-client|ioredis|sirv)$/,
+      );
   });
 
   it("has no file names that say nothing", () => {
