@@ -504,7 +504,12 @@ describe("the files on a disk", () => {
     await page.keyboard.press("Escape");
     // The focus goes back a moment after the dialog is gone.
     await expect.poll(() => focusedEntry(page)).toBe("/notes");
-    await entry(page, "/run.sh").locator(".entry-open").focus();
+    await expect
+      .poll(async () => {
+        await entry(page, "/run.sh").locator(".entry-open").focus();
+        return focusedEntry(page);
+      })
+      .toBe("/run.sh");
     await page.keyboard.press("Delete");
     await confirm(page);
     await expect.poll(() => entry(page, "/run.sh").count()).toBe(0);
