@@ -23,6 +23,10 @@ export interface Agent {
   run(command: string, timeoutMs: number): Promise<CommandResult>;
   /** Tells the guest the size of a terminal; ignored until the agent is there, then the last one counts. */
   resize(terminal: string, size: { columns: number; rows: number }): void;
+  /** Commands so far: a saved machine's agent goes on counting there. */
+  readonly counted: number;
+  /** The guest's agent is at work already, in a machine that was saved after so many commands: it will not report in. */
+  adopt(counted: number): void;
   /** Rejects everything that waits. */
   stop(reason: string): void;
 }
@@ -131,6 +135,19 @@ export function createAgent(send: (bytes: Uint8Array) => void): Agent {
 
   return {
     ready,
+    get counted() {
+      return counter;
+    },
+    adopt(counted) {
+      counter = Math.max(counter, counted);
+      isReady = true;
+      // Ends a line that was on its way when the machine was saved, and forgets the parts of a command that never came.
+      sendLine("");
+      sendLine("kill c0");
+      markReady();
+      for (const [terminal, size] of sizes) sendLine(`size ${terminal} ${size}`);
+      next();
+    },
     receive: (bytes) => parser(bytes),
     run: (command, timeoutMs) =>
       new Promise((resolve, reject) => {

@@ -60,11 +60,14 @@ const ENDS: readonly [RegExp, BootEnd][] = [
   [/reboot: System halted/, "halted"],
 ];
 
-export function createBootWatch(): BootWatch {
-  const bars: { phase: Phase; startMs: number; endMs?: number; messages: string[] }[] = [];
+/** @param past how the boot of a saved machine went, which has come to its prompt */
+export function createBootWatch(past?: { timeline: readonly TimelineBar[]; promptMs: number }): BootWatch {
+  const bars: { phase: Phase; startMs: number; endMs?: number; messages: string[] }[] = (past?.timeline ?? []).map(
+    (bar) => ({ ...bar, messages: [...bar.messages] }),
+  );
   let recent: string[] = [];
   let partial = "";
-  let promptMs: number | null = null;
+  let promptMs: number | null = past?.promptMs ?? null;
   let failure: BootFailure | null = null;
   let end: BootEnd | null = null;
 

@@ -175,6 +175,10 @@ class Drive implements DiskDrive {
 
   set_state(): void {}
 
+  isBusy(): boolean {
+    return this.#queue !== null;
+  }
+
   async settled(): Promise<void> {
     while (this.#queue) await this.#queue;
   }

@@ -21,6 +21,10 @@ export interface DriveDevice {
   get_buffer(done: (buffer?: ArrayBuffer) => void): void;
   get_state(): unknown;
   set_state(state: unknown): void;
+  /** Resolves when everything that was asked of it is answered; one without it always answers at once. */
+  settled?(): Promise<void>;
+  /** Whether something is not answered yet. */
+  isBusy?(): boolean;
   /** Set by `plugDrives`. The device calls it in place of `done` when it cannot do what it was asked. */
   onFault?: (() => void) | null;
 }

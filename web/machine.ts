@@ -7,6 +7,7 @@
 import { V86 } from "v86";
 import { type DriveDevice, type IdeController, placeholder, plugDrives } from "./drives.ts";
 import type { UnpackedKernel } from "./kernel.ts";
+import { type StateSource, saveState, saveStateNow } from "./machine-state.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
 export interface KernelBoot {
@@ -18,6 +19,12 @@ export interface KernelBoot {
   commandLine: string;
 }
 
+/** A machine that goes on where it was saved; memory, card and drives must be those that it had. */
+export interface SavedMachine {
+  /** What `Machine.save` gave. */
+  state: ArrayBuffer;
+}
+
 /** ne2k is what old systems know; virtio is many times faster. */
 export type NetworkCard = "virtio" | "ne2k";
 
@@ -27,7 +34,7 @@ export interface MachineOptions {
   bios: Uint8Array<ArrayBuffer>;
   vgaBios: Uint8Array<ArrayBuffer>;
   /** Null: the BIOS starts the boot record of the first drive. */
-  start: KernelBoot | null;
+  start: KernelBoot | SavedMachine | null;
   /** From sda to sdd. */
   drives: readonly (DriveDevice | null)[];
   /** virtio when it is not given. */
@@ -57,6 +64,10 @@ export interface Machine {
   resume(): void;
   /** Ends the machine for good and frees its memory. */
   stop(): Promise<void>;
+  /** The state of the machine, which must be paused and its drives at rest; it stays paused. */
+  save(): Promise<ArrayBuffer>;
+  /** The same at once, for a page that is being left: it blocks. Null when more than `mostBytes` of memory are not zero. */
+  saveNow(mostBytes: number): ArrayBuffer | null;
   /** While on, key presses anywhere in the window go to the guest's keyboard. */
   setKeyboard(enabled: boolean): void;
   sendCtrlAltDel(): void;
@@ -78,7 +89,7 @@ interface ScreenAdapter {
 interface Internals {
   screen_adapter: ScreenAdapter;
   bus: { send(event: string, data?: unknown): void };
-  v86: {
+  v86: StateSource & {
     /** Asks for `yield_callback(tick)` after `ms`. */
     yield(ms: number, tick: number): void;
     yield_callback(tick: number): void;
@@ -107,7 +118,8 @@ const CHANNEL_CHUNK = 4096;
  * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had.
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
-  const { start } = options;
+  const saved = options.start && "state" in options.start ? options.start : null;
+  const start = options.start && "kernel" in options.start ? options.start : null;
   const placement = start && placeInitramfs(start, options.memoryMb);
   const hda = placeholder(options.drives);
   let failure: unknown;
@@ -159,6 +171,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     if (start.unpackedKernel) placeKernel(emulator, start.unpackedKernel);
   }
 
+  if (saved) await emulator.restore_state(saved.state);
+
   listenToBios(cpu.io, options.onBios);
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
   emulator.add_listener("virtio-console0-output-bytes", (bytes) => options.onChannel(bytes));
@@ -193,6 +207,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
       await emulator.destroy();
       scheduler.stop();
     },
+    save: () => saveState(internals.v86, nextTask),
+    saveNow: (mostBytes) => saveStateNow(internals.v86, mostBytes),
     setKeyboard: (enabled) => emulator.keyboard_set_enabled(enabled),
     sendCtrlAltDel: () => emulator.keyboard_send_scancodes(KEYBOARD_CONTROLLER_DELETE),
     instructions: () => emulator.get_instruction_counter() >>> 0,
@@ -200,6 +216,18 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 }
 
 const MIB = 1024 * 1024;
+
+/** Lets the browser have its turn; a timer would take four milliseconds each time. */
+function nextTask(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
 
 /** Where v86 puts the kernel's real-mode part, and the fields in it (Documentation/arch/x86/boot.rst). */
 const SETUP_HEADER = 0x80000;

@@ -25,6 +25,20 @@ export interface Plugged {
   close(): Promise<void>;
 }
 
+/** What the page knows of a machine beside its state. */
+export interface SavedRun {
+  mode: BootMode;
+  memoryMb: number;
+  card: NetworkCard;
+  commandLine: string;
+  promptMs: number;
+  /** Since power-on. */
+  uptimeMs: number;
+  timeline: readonly TimelineBar[];
+  /** Commands that its agent has been given. */
+  commands: number;
+}
+
 /** The page keeps a system in memory from being replaced by one on a disk. */
 const STAY_IN_MEMORY = "root=/dev/ram0";
 
@@ -57,6 +71,25 @@ export interface SessionEnvironment {
 export interface Session {
   /** Resolves at the first prompt. @throws Error with the problem's sentence when no shell comes. */
   boot(recipe: BootRecipe, mode: BootMode): Promise<{ promptMs: number }>;
+  /**
+   * Stops the machine for a moment and saves it, while its disks are at rest; then it goes on.
+   * @param atRest what has to be done with the disks just then
+   * @throws Error when there is no machine that has come to its prompt
+   */
+  save<T>(atRest: () => Promise<T>): Promise<{ state: ArrayBuffer; run: SavedRun; result: T }>;
+  /** The same at once, for a page that is being left; null when it cannot be done without waiting. The machine stands. */
+  saveNow(mostBytes: number): { state: ArrayBuffer; run: SavedRun } | null;
+  /**
+   * Puts a saved machine in the place of the present one, which ends as when the power fails.
+   * @param overlay the files that it was built from, as far as they are known
+   * @param load what takes its time; until it is there the present machine goes on
+   * @throws Error with a sentence
+   */
+  restore(
+    saved: SavedRun,
+    overlay: BootRecipe["overlay"],
+    load: { state(): Promise<ArrayBuffer>; plugIn(): Promise<Plugged> },
+  ): Promise<void>;
   /** Asks the guest to power off, and switches it off if it does not. */
   shutdown(): Promise<void>;
   pause(): Promise<void>;
@@ -96,6 +129,7 @@ interface Run {
   /** Resolves when its machine is gone and its disks are free. */
   ending: Promise<void>;
   abort: AbortController;
+  prompt: Promise<{ promptMs: number }>;
   settle: { resolve(value: { promptMs: number }): void; reject(error: Error): void };
 }
 
@@ -201,6 +235,38 @@ export function createSession(environment: SessionEnvironment): Session {
       void fail(on, "no-shell", on.watch.lastLines(1)[0] ?? "");
   }, 500);
 
+  /** What a machine tells of itself. */
+  const listeners = (on: Run) => {
+    const decoder = new TextDecoder();
+    const elapsed = (): number => performance.now() - on.startedAt;
+    return {
+      onSerial(bytes: Uint8Array) {
+        if (on.ended) return;
+        on.lastOutputAt = performance.now();
+        environment.onSerial(bytes);
+        const before = on.watch.phase;
+        on.watch.serial(decoder.decode(bytes, { stream: true }), elapsed());
+        follow(on);
+        if (before !== on.watch.phase) environment.onChange(state, on.watch.timeline);
+      },
+      onChannel: (bytes: Uint8Array) => on.agent.receive(bytes),
+      onFrame(frame: Uint8Array) {
+        if (!on.ended) environment.onFrame(frame);
+      },
+      onBios(line: string) {
+        on.lastOutputAt = performance.now();
+        on.watch.bios(line, elapsed());
+        follow(on);
+      },
+      onHalt() {
+        // A panic and a power-off say so on the serial line first; anything else that stops the processor is a fault.
+        if (on.watch.failure || on.watch.end || on.ended) return;
+        if (on.watch.promptMs === null) void fail(on, "emulator", "the processor halted");
+        else void off(on, "the processor halted");
+      },
+    };
+  };
+
   const powerOn = async (on: Run): Promise<void> => {
     const { mode, recipe } = on;
     const elapsed = (): number => performance.now() - on.startedAt;
@@ -240,7 +306,6 @@ export function createSession(environment: SessionEnvironment): Session {
     if (built && !built.ok) return refuse(on, built);
     if (typeof system === "string") return refuseToStart(on, "unavailable", system);
     if (typeof plugged === "string") return refuseToStart(on, mode === "disk" ? "invalid" : "unavailable", plugged);
-    const decoder = new TextDecoder();
     on.watch.enter("bios", elapsed());
     environment.onPowerOn();
     emit({ status: "booting", phase: "bios", poweredAt: performance.now(), build: null });
@@ -257,30 +322,7 @@ export function createSession(environment: SessionEnvironment): Session {
       memoryMb: recipe.memoryMb,
       card: recipe.card,
       screen: environment.screen,
-      onSerial(bytes) {
-        if (on.ended) return;
-        on.lastOutputAt = performance.now();
-        environment.onSerial(bytes);
-        const before = on.watch.phase;
-        on.watch.serial(decoder.decode(bytes, { stream: true }), elapsed());
-        follow(on);
-        if (before !== on.watch.phase) environment.onChange(state, on.watch.timeline);
-      },
-      onChannel: (bytes) => on.agent.receive(bytes),
-      onFrame: (frame) => {
-        if (!on.ended) environment.onFrame(frame);
-      },
-      onBios(line) {
-        on.lastOutputAt = performance.now();
-        on.watch.bios(line, elapsed());
-        follow(on);
-      },
-      onHalt() {
-        // A panic and a power-off say so on the serial line first; anything else that stops the processor is a fault.
-        if (on.watch.failure || on.watch.end || on.ended) return;
-        if (on.watch.promptMs === null) void fail(on, "emulator", "the processor halted");
-        else void off(on, "the processor halted");
-      },
+      ...listeners(on),
     });
     if (on.ended) {
       await on.machine.stop();
@@ -302,6 +344,52 @@ export function createSession(environment: SessionEnvironment): Session {
     await fail(on, kind, detail, path);
   };
 
+  const newRun = (recipe: BootRecipe, mode: BootMode, watch: BootWatch): { on: Run; prompt: Run["prompt"] } => {
+    let settle!: Run["settle"];
+    const prompt = new Promise<{ promptMs: number }>((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    // Buttons start boots without waiting for them; the problem is shown in any case.
+    prompt.catch(() => {});
+    const on: Run = {
+      recipe,
+      watch,
+      agent: createAgent((bytes) => on.machine?.sendChannel(bytes)),
+      machine: null,
+      plugged: null,
+      mode,
+      startedAt: performance.now(),
+      lastOutputAt: performance.now(),
+      ended: false,
+      ending: Promise.resolve(),
+      abort: new AbortController(),
+      prompt,
+      settle,
+    };
+    if (terminalSize) on.agent.resize("ttyS0", terminalSize);
+    return { on, prompt };
+  };
+
+  /** What is to be known of a machine that can be saved, or null. */
+  const savable = (): { on: Run; machine: Machine; facts: SavedRun } | null => {
+    const on = run;
+    const isUp = state.status === "running" || state.status === "paused";
+    if (!on?.machine || on.ended || !isUp || state.promptMs === null) return null;
+    const { recipe, mode, machine } = on;
+    const facts: SavedRun = {
+      mode,
+      memoryMb: recipe.memoryMb,
+      card: recipe.card,
+      commandLine: recipe.commandLine,
+      promptMs: state.promptMs,
+      uptimeMs: performance.now() - (state.poweredAt ?? performance.now()),
+      timeline: on.watch.timeline,
+      commands: on.agent.counted,
+    };
+    return { on, machine, facts };
+  };
+  let saving: Promise<unknown> = Promise.resolve();
+
   return {
     get machine() {
       return state;
@@ -311,34 +399,83 @@ export function createSession(environment: SessionEnvironment): Session {
     },
     async boot(recipe, mode) {
       const previous = run;
-      let settle!: Run["settle"];
-      const prompt = new Promise<{ promptMs: number }>((resolve, reject) => {
-        settle = { resolve, reject };
-      });
-      // Buttons start boots without waiting for them; the problem is shown in any case.
-      prompt.catch(() => {});
-      const on: Run = {
-        recipe,
-        watch: createBootWatch(),
-        agent: createAgent((bytes) => on.machine?.sendChannel(bytes)),
-        machine: null,
-        plugged: null,
-        mode,
-        startedAt: performance.now(),
-        lastOutputAt: performance.now(),
-        ended: false,
-        ending: Promise.resolve(),
-        abort: new AbortController(),
-        settle,
-      };
+      const { on, prompt } = newRun(recipe, mode, createBootWatch());
       run = on;
-      if (terminalSize) on.agent.resize("ttyS0", terminalSize);
       if (previous) {
         await sync(previous);
         await end(previous, "another boot was started");
       }
       if (!on.ended) powerOn(on).catch((error: unknown) => fail(on, "emulator", sentence(error)));
       return prompt;
+    },
+    async save(atRest) {
+      // Two at once would both let the machine go on.
+      const before = saving;
+      let done!: () => void;
+      saving = new Promise<void>((resolve) => {
+        done = resolve;
+      });
+      await before;
+      try {
+        const found = savable();
+        if (!found) throw new Error("Cannot save the machine: it is off, or has not come to its prompt");
+        const { on, machine, facts } = found;
+        await machine.pause();
+        try {
+          await Promise.all((on.plugged?.drives ?? []).map((drive) => drive?.settled?.()));
+          const [result, saved] = await Promise.all([atRest(), machine.save()]);
+          return { state: saved, run: facts, result };
+        } finally {
+          if (run === on && !on.ended && state.status !== "paused") machine.resume();
+        }
+      } finally {
+        done();
+      }
+    },
+    saveNow(mostBytes) {
+      const found = savable();
+      if (!found || found.on.plugged?.drives.some((drive) => drive?.isBusy?.())) return null;
+      void found.machine.pause();
+      const saved = found.machine.saveNow(mostBytes);
+      return saved && { state: saved, run: found.facts };
+    },
+    async restore(saved, overlay, load) {
+      const { mode, memoryMb, card, commandLine, promptMs, uptimeMs, timeline } = saved;
+      const previous = run;
+      const [system, image] = await Promise.all([environment.loadSystem(), load.state()]);
+      if (run !== previous) throw new Error("Cannot restore the machine: another one was started meanwhile");
+      const { on } = newRun({ overlay, commandLine, memoryMb, card }, mode, createBootWatch({ timeline, promptMs }));
+      run = on;
+      on.settle.resolve({ promptMs });
+      if (previous) await end(previous, "a saved machine takes its place");
+      try {
+        const plugged = await load.plugIn();
+        on.plugged = plugged;
+        if (on.ended) return await plugged.close();
+        environment.onPowerOn();
+        const { emulator, bios, vgaBios } = system;
+        const screen = environment.screen;
+        const start = { state: image };
+        const { drives } = plugged;
+        on.startedAt = performance.now() - uptimeMs;
+        on.machine = await startMachine({
+          ...{ emulator, bios, vgaBios, start, drives, memoryMb, card, screen },
+          ...listeners(on),
+        });
+        if (on.ended) {
+          await on.machine.stop();
+          return await plugged.close();
+        }
+        on.machine.setKeyboard(keyboard);
+        on.agent.adopt(saved.commands);
+        emit({
+          ...{ status: "running", mode, phase: "shell", promptMs, memoryMb, build: null, problem: null },
+          poweredAt: performance.now() - uptimeMs,
+        });
+      } catch (error) {
+        await off(on, "the saved machine could not be started");
+        throw error;
+      }
     },
     async shutdown() {
       const on = run;

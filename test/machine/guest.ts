@@ -63,6 +63,8 @@ let unpacked: UnpackedKernel | null | undefined;
 export async function bootGuest(options: {
   /** None: it boots from its first drive. */
   initramfs?: Uint8Array<ArrayBuffer>;
+  /** A machine that goes on where it was saved, after so many commands of its agent. */
+  saved?: { state: ArrayBuffer; commands: number };
   drives?: readonly (DriveDevice | null)[];
   memoryMb?: number;
   commandLine?: string;
@@ -87,14 +89,16 @@ export async function bootGuest(options: {
     emulator: await (options.stockEmulator && stock ? stock : emulator),
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
-    start: options.initramfs
-      ? {
-          kernel,
-          unpackedKernel: options.packedKernel ? null : unpacked,
-          initramfs: options.initramfs,
-          commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
-        }
-      : null,
+    start: options.saved
+      ? { state: options.saved.state }
+      : options.initramfs
+        ? {
+            kernel,
+            unpackedKernel: options.packedKernel ? null : unpacked,
+            initramfs: options.initramfs,
+            commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
+          }
+        : null,
     drives: options.drives ?? [],
     memoryMb: options.memoryMb ?? DEFAULT_MEMORY_MB,
     screen: null,
@@ -108,6 +112,7 @@ export async function bootGuest(options: {
     onBios: (line) => watch.bios(line, elapsed()),
     onHalt: () => {},
   });
+  if (options.saved) agent.adopt(options.saved.commands);
   return {
     machine,
     agent,

@@ -1,0 +1,83 @@
+/**
+ * The state of a paused machine, in v86's own format. v86 takes it in one go, which blocks the page for as long as it takes
+ * to look through all of the guest's memory; here memory is looked through in slices, and v86 is handed the result.
+ *
+ *   16 bytes  magic, version, length of all, length of the description
+ *   JSON      {buffer_infos: [{offset, length}, …], state: …}
+ *   buffers   the largest of them the pages of memory that are not zero, one after the other
+ */
+
+/** v86's machine, as far as it is used. */
+export interface StateSource {
+  save_state(): ArrayBuffer;
+  cpu: {
+    mem8: Uint8Array;
+    is_memory_zeroed(address: number, length: number): number | boolean;
+    pack_memory?: (() => PackedMemory) | undefined;
+  };
+}
+
+interface PackedMemory {
+  /** A bit for each page: whether it is among `packed_memory`. */
+  bitmap: { get_buffer(): ArrayBuffer };
+  packed_memory: Uint8Array;
+}
+
+export const PAGE_BYTES = 4096;
+/** A slice is over after this: well below what is felt. */
+const SLICE_MS = 8;
+/** Pages between two looks at the clock. */
+const STEP_PAGES = 128;
+
+/** @param rest lets the browser have its turn */
+export async function saveState(source: StateSource, rest: () => Promise<void>): Promise<ArrayBuffer> {
+  let since = performance.now();
+  for (const work = packMemory(source, Number.POSITIVE_INFINITY); ; ) {
+    const { done, value } = work.next();
+    if (done) {
+      await rest();
+      return assemble(source, value as PackedMemory);
+    }
+    if (performance.now() - since < SLICE_MS) continue;
+    await rest();
+    since = performance.now();
+  }
+}
+
+/** The same at once; null when more than `mostBytes` of memory are not zero. */
+export function saveStateNow(source: StateSource, mostBytes: number): ArrayBuffer | null {
+  for (const work = packMemory(source, mostBytes); ; ) {
+    const { done, value } = work.next();
+    if (done) return value && assemble(source, value);
+  }
+}
+
+/** Yields now and then; in the end it returns the memory, or null when it is more than is wanted. */
+function* packMemory({ cpu }: StateSource, mostBytes: number): Generator<undefined, PackedMemory | null> {
+  const count = Math.floor(cpu.mem8.length / PAGE_BYTES);
+  const pages: number[] = [];
+  for (let page = 0; page < count; page += 1) {
+    if (!cpu.is_memory_zeroed(page * PAGE_BYTES, PAGE_BYTES)) pages.push(page);
+    if (page % STEP_PAGES === 0) yield;
+  }
+  if (pages.length * PAGE_BYTES > mostBytes) return null;
+  const packed = new Uint8Array(pages.length * PAGE_BYTES);
+  const bitmap = new Uint8Array(Math.ceil(count / 8));
+  for (const [at, page] of pages.entries()) {
+    packed.set(cpu.mem8.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), at * PAGE_BYTES);
+    bitmap[page >> 3] = (bitmap[page >> 3] as number) | (1 << (page & 7));
+    if (at % STEP_PAGES === 0) yield;
+  }
+  return { packed_memory: packed, bitmap: { get_buffer: () => bitmap.buffer } };
+}
+
+/** Everything but the memory is small: v86 writes it down by itself. */
+function assemble(source: StateSource, packed: PackedMemory): ArrayBuffer {
+  // An own property hides the one of the prototype until it is taken away.
+  source.cpu.pack_memory = () => packed;
+  try {
+    return source.save_state();
+  } finally {
+    delete source.cpu.pack_memory;
+  }
+}
