@@ -1,9 +1,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
+import { compress } from "./tools/compression.mjs";
 import { readEmulator } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
+import { nameSystemFiles, readSystemFiles } from "./tools/system-files.ts";
 
 const ROOTFS = `${import.meta.dirname}/rootfs`;
+const SYSTEM = `${import.meta.dirname}/public/system`;
+/** What a first boot needs; the browser fetches it while it still reads the page's scripts. */
+const PRELOADED = ["bzImage", "bios.bin", "vgabios.bin"];
 
 /** Puts the default root file system into the bundle and reloads the page when one of its files changes. */
 function rootfs(): Plugin {
@@ -42,11 +47,54 @@ function emulator(): Plugin {
   };
 }
 
+/** Tells the page which files the system has. */
+function system(): Plugin {
+  const id = "\0virtual:system";
+  let isServed = false;
+  const readFiles = () => readSystemFiles(SYSTEM, isServed);
+  return {
+    name: "smart-os:system",
+    configResolved(config) {
+      isServed = config.command === "serve";
+    },
+    resolveId: (source) => (source === "virtual:system" ? id : null),
+    async load(source) {
+      if (source !== id) return null;
+      const wasm = Buffer.from(readEmulator());
+      const wire = isServed ? wasm.length : ((await compress(wasm)).br ?? wasm).length;
+      return `export const emulator = ${JSON.stringify({ size: wasm.length, wire })};
+        export default ${JSON.stringify(await readFiles())};`;
+    },
+    configureServer(server) {
+      server.watcher.add(`${SYSTEM}/manifest.json`);
+      server.watcher.on("change", (file) => {
+        if (file === `${SYSTEM}/manifest.json`) server.restart();
+      });
+    },
+    transformIndexHtml: {
+      order: "post",
+      async handler(_, { bundle }) {
+        const files = (await readFiles()).filter(({ name }) => PRELOADED.includes(name));
+        const emulator = Object.keys(bundle ?? {}).find((name) => name.endsWith(".wasm"));
+        const paths = [...(emulator ? [emulator] : []), ...files.map(({ file }) => `system/${file}`)];
+        return paths.map((path) => ({
+          tag: "link",
+          attrs: { rel: "preload", href: `./${path}`, as: "fetch", crossorigin: "" },
+          injectTo: "head",
+        }));
+      },
+    },
+    writeBundle({ dir }) {
+      nameSystemFiles(`${dir}/system`);
+    },
+  };
+}
+
 export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator()],
-  worker: { format: "es", plugins: () => [rootfs()] },
+  plugins: [rootfs(), emulator(), system()],
+  worker: { format: "es", plugins: () => [rootfs(), system()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

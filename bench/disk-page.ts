@@ -1,14 +1,16 @@
 /** What the disk benchmarks do inside a page: the page's own builder, machine and disk store, without the views. */
 
+import systemFiles, { emulator } from "virtual:system";
 import emulatorPath from "v86/build/v86.wasm?url";
 import { createAgent } from "../web/agent.ts";
 import { createBootWatch } from "../web/boot.ts";
 import { createBuilder } from "../web/builder.ts";
 import type { DiskDrive } from "../web/disk-drive.ts";
 import { openDiskStore } from "../web/disk-store.ts";
+import { createDownloads } from "../web/downloads.ts";
 import { type DriveDevice, emptyDrive } from "../web/drives.ts";
 import { startMachine } from "../web/machine.ts";
-import { createSystemLoader } from "../web/system.ts";
+import { createSystemLoader, findFile } from "../web/system.ts";
 import type { Overlay } from "../worker/api.ts";
 
 declare global {
@@ -20,7 +22,11 @@ declare global {
 const MIB = 1024 * 1024;
 const system = new URL("/system/", location.href);
 const builder = createBuilder(system);
-const loadSystem = createSystemLoader(system, new URL(emulatorPath, location.href));
+const loadSystem = createSystemLoader(
+  createDownloads(() => {}),
+  (name) => findFile(systemFiles, system, name),
+  { name: "the emulator", url: new URL(emulatorPath, location.href), ...emulator },
+);
 const store = await openDiskStore();
 const IDENTITY = { uuid: new Uint8Array(16).fill(7), label: "bench", time: 1_700_000_000 };
 

@@ -13,7 +13,7 @@ export function siteHandler(directory: string): (request: IncomingMessage, respo
     gzip: true,
     dotfiles: false,
     setHeaders(response, pathname) {
-      const isHashed = /^\/assets\/.+-[\w-]{8,}\.\w+$/.test(pathname);
+      const isHashed = /^\/(assets|system)\/[\w.-]+-[\w-]{8,}(\.\w+)?$/.test(pathname);
       response.setHeader("Cache-Control", isHashed ? "public, max-age=31536000, immutable" : "no-cache");
       response.setHeader("X-Content-Type-Options", "nosniff");
       response.setHeader("Referrer-Policy", "no-referrer");

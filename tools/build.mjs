@@ -3,8 +3,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { promisify } from "node:util";
-import { brotliCompress, constants, gzip } from "node:zlib";
+import { compress, forgetUnused } from "./compression.mjs";
 import { checkNode, ensureDependencies, main, ROOT } from "./setup.mjs";
 import { ensureSystem } from "./system.mjs";
 
@@ -44,29 +43,15 @@ function listFiles(/** @type {string} */ path) {
     .flatMap((name) => listFiles(join(path, name)));
 }
 
-/**
- * Writes NAME.br and NAME.gz beside each file where that saves at least a tenth: the server picks one by what the
- * browser accepts. Quality 11 is for what is sent often and small; the kernel is large and already compressed.
- */
+/** Writes NAME.br and NAME.gz beside each file where that pays: the server picks one by what the browser accepts. */
 async function compressFiles() {
-  const compress = promisify(brotliCompress);
   for (const path of listFiles(DIST)) {
     if (/\.(br|gz|map|png|woff2)$/.test(path)) continue;
-    const bytes = readFileSync(path);
-    const quality = bytes.length > 2_500_000 ? 9 : 11;
-    const [small, gzipped] = await Promise.all([
-      compress(bytes, {
-        params: {
-          [constants.BROTLI_PARAM_QUALITY]: quality,
-          [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
-          [constants.BROTLI_PARAM_LGWIN]: 22,
-        },
-      }),
-      promisify(gzip)(bytes, { level: 9 }),
-    ]);
-    if (small.length < bytes.length * 0.9) writeFileSync(`${path}.br`, small);
-    if (gzipped.length < bytes.length * 0.9) writeFileSync(`${path}.gz`, gzipped);
+    const { br, gz } = await compress(readFileSync(path));
+    if (br) writeFileSync(`${path}.br`, br);
+    if (gz) writeFileSync(`${path}.gz`, gz);
   }
+  forgetUnused();
 }
 
 if (process.argv[1] === import.meta.filename)

@@ -20,6 +20,7 @@ export interface ActionParts {
   boot(mode: BootMode): Promise<{ promptMs: number }>;
   /** Builds a gzipped initramfs of the project as it is. */
   buildDownload(): Promise<BuildResult>;
+  cancelDownloads(): void;
   remember(settings: Partial<Pick<AppState, "theme" | "language">>): void;
   /** The whole project as one file. */
   bundle(): Promise<Blob>;
@@ -96,7 +97,10 @@ export function createActions(parts: ActionParts): Actions {
     powerOff: () => void session.shutdown(),
     pause: () => void session.pause(),
     resume: () => session.resume(),
-    cancelBuild: () => session.cancelBuild(),
+    cancelBuild() {
+      session.cancelBuild();
+      parts.cancelDownloads();
+    },
     goBack: () =>
       attempt(() => {
         const version = library.booted(workspace.project.id);

@@ -1,4 +1,6 @@
 /** The page: wires storage, project, machine and views together, and boots. */
+
+import systemFiles, { emulator } from "virtual:system";
 import emulatorPath from "v86/build/v86.wasm?url";
 import { createActions } from "./actions.ts";
 import { plain } from "./boot.ts";
@@ -6,6 +8,7 @@ import { createBuilder } from "./builder.ts";
 import { openDiskStore } from "./disk-store.ts";
 import { createDisks } from "./disks.ts";
 import { el } from "./dom.ts";
+import { createDownloads } from "./downloads.ts";
 import type { Editor } from "./editor.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
@@ -17,7 +20,7 @@ import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
 import { type AppState, type BootMode, createStore, type Language, NO_NETWORK } from "./state.ts";
-import { createSystemLoader } from "./system.ts";
+import { createSystemLoader, findFile } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
 import { type Text, textOf } from "./text.ts";
@@ -36,16 +39,18 @@ const PRINTED_LIMIT = 1 << 20;
 async function start(): Promise<void> {
   const wishes = readLocation(location.href, navigator.languages);
   const systemUrl = new URL("./system/", document.baseURI);
-  const loadSystem = createSystemLoader(systemUrl, new URL(emulatorPath, document.baseURI));
+  const settings = readSettings();
+  const store = createStore(
+    initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed),
+  );
+  const downloads = createDownloads((download) => store.update((state) => ({ ...state, download })));
+  const find = (name: string) => findFile(systemFiles, systemUrl, name);
+  const emulatorFile = { name: "the emulator", url: new URL(emulatorPath, document.baseURI), ...emulator };
+  const loadSystem = createSystemLoader(downloads, find, emulatorFile);
   // The largest downloads start before anything else is done.
   loadSystem().catch(() => {});
   const builder = createBuilder(systemUrl);
   builder.prepare();
-  const settings = readSettings();
-
-  const store = createStore(
-    initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed),
-  );
   const text = () => textOf(store.state.language);
   const library = await openLibrary((state, problem) => {
     store.update((before) => ({
@@ -98,7 +103,17 @@ async function start(): Promise<void> {
     onProblem: (sentence) => notify("warning", sentence),
   });
   const session = createSession({
-    build: (request, options) => builder.build(request, options),
+    async build(request, { signal, onProgress }) {
+      const result = await builder.build(request, {
+        signal,
+        onProgress(progress) {
+          if (progress.step === "fetch") downloads.count("builder", progress);
+          onProgress(progress);
+        },
+      });
+      downloads.count("builder", { done: 0, total: 0 });
+      return result;
+    },
     loadSystem,
     screen,
     onSerial(bytes) {
@@ -154,6 +169,7 @@ async function start(): Promise<void> {
     tabs,
     boot,
     buildDownload: buildInitramfs,
+    cancelDownloads: () => downloads.cancel(),
     remember(change) {
       store.update((state) => ({ ...state, ...change }));
       writeSettings(change);
@@ -314,6 +330,7 @@ function initialState(language: Language, theme: AppState["theme"], embed: boole
       problem: null,
     },
     timeline: [],
+    download: null,
     disks: [],
     quota: null,
     network: NO_NETWORK,

@@ -254,6 +254,8 @@ export interface AppState {
   storage: StorageState;
   machine: MachineState;
   timeline: readonly TimelineBar[];
+  /** Bytes over the wire of what every machine needs, while it is fetched. */
+  download: { done: number; total: number } | null;
   disks: readonly DiskRow[];
   /** What the page uses of the browser's storage and what it may use, in bytes; null while it is not known. */
   quota: { used: number; total: number } | null;

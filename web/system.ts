@@ -1,4 +1,5 @@
 /** Loads what every machine has, whatever the project: emulator, BIOS, kernel. */
+import type { Downloads, RemoteFile } from "./downloads.ts";
 import { type UnpackedKernel, unpackKernel } from "./kernel.ts";
 
 export interface SystemFiles {
@@ -9,19 +10,41 @@ export interface SystemFiles {
   unpackedKernel: UnpackedKernel | null;
 }
 
+/** A file of public/system, as the module `virtual:system` lists it. */
+export interface ListedFile {
+  name: string;
+  file: string;
+  size: number;
+  wire: number;
+}
+
+/**
+ * @param base URL of the folder with the system's files, ending in "/"
+ * @throws Error "Cannot load NAME: …" when there is no such file
+ */
+export function findFile(files: readonly ListedFile[], base: URL, name: string): RemoteFile {
+  const found = files.find((file) => file.name === name);
+  if (!found) throw new Error(`Cannot load ${name}: the system was built without it; run \`npm run system\``);
+  return { name, url: new URL(found.file, base), size: found.size, wire: found.wire };
+}
+
 /**
  * Starts all downloads at once.
- * @param base URL of the folder that holds `bzImage`, `bios.bin` and `vgabios.bin`
+ * @param find gives the file of a name
  * @throws Error "Cannot load NAME: …"; a later call tries again.
  */
-export function createSystemLoader(base: URL, emulatorUrl: URL): () => Promise<SystemFiles> {
+export function createSystemLoader(
+  downloads: Downloads,
+  find: (name: string) => RemoteFile,
+  emulatorFile: RemoteFile,
+): () => Promise<SystemFiles> {
   let loading: Promise<SystemFiles> | null = null;
   const load = async (): Promise<SystemFiles> => {
     const [emulator, bios, vgaBios, kernel] = await Promise.all([
-      compile(emulatorUrl),
-      download(new URL("bios.bin", base)),
-      download(new URL("vgabios.bin", base)),
-      download(new URL("bzImage", base)),
+      downloads.compile(emulatorFile),
+      downloads.load(find("bios.bin")),
+      downloads.load(find("vgabios.bin")),
+      downloads.load(find("bzImage")),
     ]);
     await nextTask();
     const unpackedKernel = unpackKernel(kernel);
@@ -40,25 +63,4 @@ export function createSystemLoader(base: URL, emulatorUrl: URL): () => Promise<S
 /** Unpacking takes half of what a task may take without being felt: the browser gets its turn before and after it. */
 function nextTask(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
-}
-
-async function compile(url: URL): Promise<WebAssembly.Module> {
-  const response = await request(url);
-  // Without the right type the browser refuses to compile while it downloads.
-  if (response.headers.get("content-type") === "application/wasm") return WebAssembly.compileStreaming(response);
-  return WebAssembly.compile(await response.arrayBuffer());
-}
-
-async function download(url: URL): Promise<Uint8Array<ArrayBuffer>> {
-  const response = await request(url);
-  return new Uint8Array(await response.arrayBuffer());
-}
-
-async function request(url: URL): Promise<Response> {
-  const name = url.pathname.split("/").at(-1);
-  const response = await fetch(url).catch((error: unknown) => {
-    throw new Error(`Cannot load ${name}: the server does not answer (${String(error)})`);
-  });
-  if (!response.ok) throw new Error(`Cannot load ${name}: the server answers ${response.status}`);
-  return response;
 }

@@ -1,6 +1,7 @@
 /** The builder's worker: one build at a time, spoken to over comlink. Its name is the URL of the system's folder. */
 
 import defaults from "virtual:rootfs";
+import artefacts from "virtual:system";
 import { expose, transfer } from "comlink";
 import type { BuilderApi, DiskResult } from "./api.ts";
 import { answer, build, buildDisk, format, rebuild } from "./build.ts";
@@ -8,7 +9,7 @@ import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
 import { createSources } from "./sources.ts";
 
 const base = self.name;
-const sources = createSources(base);
+const sources = createSources(base, artefacts);
 let current: AbortController | null = null;
 /** To look at a disk takes a moment, and nothing ends it. */
 const never = new AbortController().signal;

@@ -2,8 +2,14 @@ import type { DiskParts } from "./disk.ts";
 import { hashSha256 } from "./hash.ts";
 import type { SystemParts } from "./recipe.ts";
 
-interface Manifest {
-  artefacts: { name: string; size: number; sha256: string }[];
+/** A file of the system as it is served: `file` is its name there. */
+export interface Artefact {
+  name: string;
+  file: string;
+  size: number;
+  /** Bytes over the wire: progress is counted in these. */
+  wire: number;
+  sha256: string;
 }
 
 const PARTS = ["busybox", "busybox.links", "modules.cpio"] as const;
@@ -18,9 +24,12 @@ export class UnavailableError extends Error {
 
 /**
  * Loads what kernel-build/ made, checks it against its manifest, and keeps it for the next build.
- * @param base URL of the folder that holds manifest.json
+ * @param base URL of the folder that holds the files, ending in "/"
  */
-export function createSources(base: string): {
+export function createSources(
+  base: string,
+  artefacts: readonly Artefact[],
+): {
   load(signal: AbortSignal, onProgress: OnBytes): Promise<SystemParts>;
   /** What a disk needs beside them. */
   loadDisk(signal: AbortSignal, onProgress: OnBytes): Promise<DiskParts>;
@@ -28,19 +37,21 @@ export function createSources(base: string): {
   const kept = new Map<string, Uint8Array>();
   const load = async (names: readonly string[], signal: AbortSignal, onProgress: OnBytes): Promise<Uint8Array[]> => {
     if (!names.every((name) => kept.has(name))) {
-      const { artefacts } = await loadManifest(base, signal);
       const wanted = names.map((name) => {
         const artefact = artefacts.find((candidate) => candidate.name === name);
         if (!artefact) throw new UnavailableError(`Cannot load ${name}: system/manifest.json does not list it`);
         return artefact;
       });
-      const total = wanted.reduce((sum, { size }) => sum + size, 0);
-      let done = 0;
+      const total = wanted.reduce((sum, { wire }) => sum + wire, 0);
+      const done = new Map<string, number>();
       const files = await Promise.all(
         wanted.map((artefact) =>
-          download(base, artefact, signal, (bytes) => {
-            done += bytes;
-            onProgress(done, total);
+          download(base, artefact, signal, (part) => {
+            done.set(artefact.name, Math.round(artefact.wire * part));
+            onProgress(
+              [...done.values()].reduce((sum, bytes) => sum + bytes, 0),
+              total,
+            );
           }),
         ),
       );
@@ -60,22 +71,13 @@ export function createSources(base: string): {
   };
 }
 
-async function loadManifest(base: string, signal: AbortSignal): Promise<Manifest> {
-  const response = await request(base, "manifest.json", signal);
-  // A server that answers an unknown path with a page sends HTML here.
-  const manifest = (await response.json().catch(() => null)) as Manifest | null;
-  signal.throwIfAborted();
-  if (Array.isArray(manifest?.artefacts)) return manifest;
-  throw new UnavailableError("Cannot load manifest.json: what the server sends is not the system's manifest");
-}
-
 async function download(
   base: string,
-  { name, size, sha256 }: Manifest["artefacts"][number],
+  { name, file, size, sha256 }: Artefact,
   signal: AbortSignal,
-  onBytes: (bytes: number) => void,
+  onPart: (part: number) => void,
 ): Promise<Uint8Array> {
-  const response = await request(base, name, signal);
+  const response = await request(new URL(file, base), name, signal);
   const bytes = new Uint8Array(size);
   let at = 0;
   const reader = (response.body as ReadableStream<Uint8Array>).getReader();
@@ -88,7 +90,7 @@ async function download(
     if (at + value.length > size) throw damaged(name);
     bytes.set(value, at);
     at += value.length;
-    onBytes(value.length);
+    onPart(at / size);
   }
   if (at !== size || (await hashSha256(bytes)) !== sha256) throw damaged(name);
   return bytes;
@@ -100,8 +102,8 @@ function damaged(name: string): UnavailableError {
   );
 }
 
-async function request(base: string, name: string, signal: AbortSignal): Promise<Response> {
-  const response = await fetch(new URL(name, base), { signal }).catch((error: unknown) => {
+async function request(url: URL, name: string, signal: AbortSignal): Promise<Response> {
+  const response = await fetch(url, { signal }).catch((error: unknown) => {
     signal.throwIfAborted();
     throw new UnavailableError(`Cannot load ${name}: the server does not answer (${String(error)})`);
   });

@@ -317,6 +317,7 @@ export const BASE: AppState = {
   storage: { state: "saved" },
   machine: machine({}),
   timeline: bars(6),
+  download: null,
   disks: [],
   quota: null,
   network: NO_NETWORK,
@@ -341,6 +342,11 @@ export const SCENARIOS: Record<string, () => Partial<AppState>> = {
       promptMs: null,
       build: { step: "pack", done: 182, total: 403 },
     }),
+    timeline: bars(1, true),
+  }),
+  loading: () => ({
+    machine: machine({ status: "building", phase: "build", poweredAt: null, promptMs: null }),
+    download: { done: 1_900_000, total: 3_120_000 },
     timeline: bars(1, true),
   }),
   booting: () => ({

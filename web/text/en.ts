@@ -4,6 +4,7 @@ import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
 import { enNetwork } from "./en-network.ts";
 import { enNetworkWork } from "./en-network-work.ts";
+import { enVisit } from "./en-visit.ts";
 
 /** The words in English; their shape is what every language must have. */
 export const en = {
@@ -222,4 +223,5 @@ export const en = {
   diskWork: enDiskWork,
   network: enNetwork,
   networkWork: enNetworkWork,
+  visit: enVisit,
 };

@@ -3,6 +3,7 @@ import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
 import { zhNetwork } from "./zh-network.ts";
 import { zhNetworkWork } from "./zh-network-work.ts";
+import { zhVisit } from "./zh-visit.ts";
 
 export const zh: Text = {
   files: "文件",
@@ -226,4 +227,5 @@ export const zh: Text = {
   diskWork: zhDiskWork,
   network: zhNetwork,
   networkWork: zhNetworkWork,
+  visit: zhVisit,
 };

@@ -1,13 +1,14 @@
 import { el } from "../dom.ts";
-import type { Actions, AppState } from "../state.ts";
+import type { Actions, AppState, MachineStatus } from "../state.ts";
 import type { Text } from "../text.ts";
 import { textButton } from "./button.ts";
+import { formatAmount } from "./network-amounts.ts";
 import type { View } from "./view.ts";
 
-/** What lies over the terminal while no program runs: the build's progress, a machine that is off or paused. */
+/** What lies over the terminal while no program runs: how far downloads and the build are, a machine that is off or paused. */
 export function createMachineOverlay(text: Text, actions: Actions): View {
   const title = el("strong");
-  const detail = el("span", { className: "soft" });
+  const detail = el("span", { className: "soft figures" });
   const progress = el("progress", { max: 1, attributes: { "aria-label": text.buildTitle } });
   const cancel = textButton(text.cancel, () => actions.cancelBuild(), { className: "small", testid: "cancel" });
   const powerOn = textButton(text.powerOn, () => actions.powerOn(), { className: "small primary", icon: "power" });
@@ -24,13 +25,14 @@ export function createMachineOverlay(text: Text, actions: Actions): View {
 
   return {
     element,
-    update({ machine }) {
-      const { status, build } = machine;
+    update({ machine, download }) {
+      const { status } = machine;
+      // What is still to come decides when the machine can start; the build takes no time beside it.
+      const build = status === "building" ? (download ?? machine.build) : null;
       element.hidden = status !== "building" && status !== "off" && status !== "paused";
       element.dataset.status = status;
-      title.textContent = titleOf(text, status);
-      detail.textContent =
-        status === "building" ? (build ? text.buildSteps[build.step] : "") : status === "off" ? text.offHint : "";
+      title.textContent = titleOf(text, status, download !== null);
+      detail.textContent = detailOf(text, status, build);
       progress.hidden = cancel.hidden = status !== "building";
       powerOn.hidden = status !== "off";
       resume.hidden = status !== "paused";
@@ -41,7 +43,18 @@ export function createMachineOverlay(text: Text, actions: Actions): View {
   };
 }
 
-function titleOf(text: Text, status: AppState["machine"]["status"]): string {
-  if (status === "building") return text.buildTitle;
+function titleOf(text: Text, status: MachineStatus, isLoading: boolean): string {
+  if (status === "building") return isLoading ? text.visit.loadingTitle : text.buildTitle;
   return status === "off" ? text.offTitle : text.pausedTitle;
+}
+
+function detailOf(
+  text: Text,
+  status: MachineStatus,
+  progress: AppState["machine"]["build"] | AppState["download"],
+): string {
+  if (status === "off") return text.offHint;
+  if (!progress) return "";
+  if ("step" in progress) return text.buildSteps[progress.step];
+  return text.visit.loaded(formatAmount(progress.done), formatAmount(progress.total));
 }
