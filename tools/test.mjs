@@ -26,11 +26,14 @@ const JUDGES = {
   losetup: "mount",
   mkswap: "util-linux",
   nft: "nftables",
+  "qemu-img": "qemu-utils",
   "qemu-system-i386": "qemu-system-x86",
   "redis-server": "redis-server",
   sfdisk: "fdisk",
+  tar: "tar",
   unzip: "unzip",
   vde_plug: "vdeplug",
+  xorriso: "xorriso",
 };
 
 function run(/** @type {string} */ what, /** @type {string} */ command, /** @type {string[]} */ ...words) {

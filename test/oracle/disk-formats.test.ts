@@ -1,0 +1,178 @@
+/** Disk images in the formats of others, judged by qemu-img and gzip. */
+import { execFileSync } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { deflateCluster, gzipDisk } from "../../worker/compress.ts";
+import { crc32, crc32OfZeros } from "../../worker/format/crc32.ts";
+import { type DiskStream, streamOf } from "../../worker/format/disk-stream.ts";
+import { encodeCompressedQcow2, encodePlainQcow2, plainQcow2Bytes } from "../../worker/format/qcow2.ts";
+import type { SparseImage } from "../../worker/format/sparse-image.ts";
+import { collect, noise, sampleDisk, scratchFolder, writePieces, writeRaw, writeStream } from "./images.ts";
+
+const MIB = 1024 * 1024;
+const scratch = scratchFolder("formats");
+const raw = writeRaw(join(scratch, "sample.raw"), sampleDisk());
+
+function qemuImg(...words: string[]): string {
+  return execFileSync("qemu-img", words, { encoding: "utf8", stdio: "pipe" });
+}
+
+/** Whole, and the same disk as the raw one, for QEMU. */
+function judge(format: string, path: string, rawPath = raw): void {
+  expect(qemuImg("check", "-f", format, path)).toContain("No errors were found");
+  expect(JSON.parse(qemuImg("info", "--output=json", path))["virtual-size"]).toBe(statSync(rawPath).size);
+  expect(qemuImg("compare", "-f", format, "-F", "raw", path, rawPath)).toContain("Images are identical");
+}
+
+/** A disk that does not tell where it has something. */
+const blind = (image: SparseImage): DiskStream => ({ size: image.size, extents: () => image.extents });
+
+/** Random disks of up to 4 MiB. */
+const disks: fc.Arbitrary<SparseImage> = fc
+  .record({
+    size: fc.integer({ min: 1, max: 8192 }).map((sectors) => sectors * 512),
+    areas: fc.array(fc.tuple(fc.nat(4 * MIB), fc.integer({ min: 1, max: 200_000 }), fc.nat(3)), { maxLength: 12 }),
+  })
+  .map(({ size, areas }) => {
+    const extents: { offset: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
+    let end = 0;
+    for (const [offset, length, kind] of areas.sort((a, b) => a[0] - b[0])) {
+      if (offset < end || offset + length > size) continue;
+      const bytes =
+        kind === 0 ? new Uint8Array(length) : kind === 1 ? noise(length, offset) : new Uint8Array(length).fill(kind);
+      extents.push({ offset, bytes });
+      end = offset + length;
+    }
+    return { size, extents };
+  });
+
+describe("qcow2", () => {
+  it.each([
+    ["compressed", (disk: DiskStream) => encodeCompressedQcow2(disk, deflateCluster)],
+    ["plain", (disk: DiskStream) => encodePlainQcow2(disk)],
+  ])("%s is whole and the same for qemu-img", async (name, encode) => {
+    for (const [kind, disk] of [
+      ["known", streamOf(sampleDisk())],
+      ["blind", blind(sampleDisk())],
+    ] as const)
+      judge("qcow2", await writePieces(join(scratch, `${name}-${kind}.qcow2`), encode(disk)));
+    const empty: SparseImage = { size: 5 * MIB, extents: [] };
+    judge(
+      "qcow2",
+      await writePieces(join(scratch, `${name}-empty.qcow2`), encode(streamOf(empty))),
+      writeRaw(join(scratch, "empty.raw"), empty),
+    );
+  });
+
+  it("is hardly larger than qemu-img's own, and comes out in order but for the header", async () => {
+    const own = join(scratch, "own.qcow2");
+    const path = join(scratch, "compressed-known.qcow2");
+    qemuImg("convert", "-c", "-O", "qcow2", raw, own);
+    expect(readFileSync(path).length).toBeLessThan(readFileSync(own).length * 1.15 + 256 * 1024);
+    let end = 65_536;
+    let isOver = false;
+    for await (const { offset, bytes } of encodeCompressedQcow2(streamOf(sampleDisk()), deflateCluster)) {
+      expect(isOver).toBe(false);
+      if (offset === 0) isOver = true;
+      else expect(offset).toBe(end);
+      end = offset + bytes.length;
+    }
+    expect(isOver).toBe(true);
+    end = 0;
+    for await (const { offset, bytes } of encodePlainQcow2(streamOf(sampleDisk()))) {
+      expect(offset).toBe(end);
+      end += bytes.length;
+    }
+    expect(await plainQcow2Bytes(streamOf(sampleDisk()))).toBe(end);
+  });
+
+  it("holds random disks, with every byte where it was", async () => {
+    await fc.assert(
+      fc.asyncProperty(disks, fc.boolean(), async (disk, isPlain) => {
+        const stream = streamOf(disk);
+        const pieces = isPlain ? encodePlainQcow2(stream) : encodeCompressedQcow2(stream, deflateCluster);
+        const path = await writePieces(join(scratch, "random.qcow2"), pieces);
+        judge("qcow2", path, writeRaw(join(scratch, "random.raw"), disk));
+      }),
+      { numRuns: 15, seed: 6 },
+    );
+  });
+
+  it("counts references beyond one block of counts", async () => {
+    // 2 GiB and a half of data take more clusters than one block counts: the same bytes over and over.
+    const bytes = noise(65_536, 9);
+    const disk: DiskStream = {
+      size: 2600 * MIB,
+      *extents() {
+        for (let offset = 0; offset < 2600 * MIB; offset += 65_536) yield { offset, bytes };
+      },
+    };
+    let blocks = 0;
+    for await (const piece of encodePlainQcow2({ ...disk, runs: () => [{ offset: 0, length: disk.size }] })) {
+      blocks += 1;
+      if (blocks > 10) break;
+      if (piece.offset === 65_536) expect(new DataView(piece.bytes.buffer).getBigUint64(8)).not.toBe(0n);
+    }
+  });
+
+  it("refuses what is out of order or beyond the end", async () => {
+    const wrong = (extents: SparseImage["extents"]): Promise<Uint8Array> =>
+      collect(
+        (async function* () {
+          for await (const { bytes } of encodeCompressedQcow2(streamOf({ size: 4096, extents }), deflateCluster))
+            yield bytes;
+        })(),
+      );
+    const bytes = new Uint8Array(512).fill(1);
+    await expect(
+      wrong([
+        { offset: 512, bytes },
+        { offset: 0, bytes },
+      ]),
+    ).rejects.toThrow("Cannot write the disk");
+    await expect(wrong([{ offset: 3585, bytes }])).rejects.toThrow("4097 is beyond its 4096 bytes");
+  });
+});
+
+describe("gzipped images", () => {
+  it("unpack to the raw image, holes and all", async () => {
+    const path = await writeStream(join(scratch, "sample.img.gz"), gzipDisk(streamOf(sampleDisk())));
+    execFileSync("sh", ["-c", `gunzip -c ${path} | cmp - ${raw}`]);
+    // 520 MiB of zeros, packed by gzip at most a thousandfold.
+    expect(readFileSync(path).length).toBeLessThan(1_800_000);
+  });
+
+  it("are one stream, which browsers unpack as well", async () => {
+    const disk: SparseImage = { size: 5 * MIB + 512, extents: [{ offset: 3 * MIB + 7, bytes: noise(1000, 5) }] };
+    const packed = await collect(gzipDisk(streamOf(disk)));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const unpacked = new Uint8Array(await new Response(stream).arrayBuffer());
+    expect(Buffer.compare(unpacked, readFileSync(writeRaw(join(scratch, "small.raw"), disk)))).toBe(0);
+  });
+
+  it("hold random disks, and stop when they are told to", async () => {
+    await fc.assert(
+      fc.asyncProperty(disks, async (disk) => {
+        const path = await writeStream(join(scratch, "random.gz"), gzipDisk(streamOf(disk)));
+        const unpacked = execFileSync("gunzip", ["-c", path], { maxBuffer: 1 << 26 });
+        expect(unpacked.equals(readFileSync(writeRaw(join(scratch, "random.raw"), disk)))).toBe(true);
+      }),
+      { numRuns: 20, seed: 6 },
+    );
+    const abort = new AbortController();
+    const packing = collect(
+      gzipDisk(streamOf(sampleDisk()), { signal: abort.signal, onProgress: () => abort.abort() }),
+    );
+    await expect(packing).rejects.toThrow(/abort/i);
+  });
+
+  it("have zeros summed as if they were walked over", () => {
+    for (const length of [0, 1, 7, 4096, 1_000_003]) {
+      const before = crc32(noise(100, 3));
+      expect(crc32OfZeros(length, before)).toBe(crc32(new Uint8Array(length), before));
+    }
+    expect(crc32(new TextEncoder().encode("123456789"))).toBe(0xcbf43926);
+  });
+});
