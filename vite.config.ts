@@ -90,11 +90,33 @@ function system(): Plugin {
   };
 }
 
+/** A browser that has kept a built site of this address would go on showing it: this worker takes the place and leaves. */
+const LEAVE = `
+  self.addEventListener("install", () => self.skipWaiting());
+  self.addEventListener("activate", (event) => event.waitUntil((async () => {
+    for (const name of await caches.keys()) if (name.startsWith("smart-os ")) await caches.delete(name);
+    await self.registration.unregister();
+    for (const client of await self.clients.matchAll({ type: "window" })) void client.navigate(client.url);
+  })()));
+`;
+
+function withoutOffline(): Plugin {
+  return {
+    name: "smart-os:without-offline",
+    configureServer({ middlewares }) {
+      middlewares.use("/offline.js", (_, response) => {
+        response.setHeader("Content-Type", "text/javascript");
+        response.end(LEAVE);
+      });
+    },
+  };
+}
+
 export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator(), system()],
+  plugins: [rootfs(), emulator(), system(), withoutOffline()],
   worker: { format: "es", plugins: () => [rootfs(), system()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

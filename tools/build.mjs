@@ -10,7 +10,7 @@ import { ensureSystem } from "./system.mjs";
 const DIST = join(ROOT, "dist");
 /** In dist/, but not of the site: which inputs it was made from. */
 const STAMP = join(DIST, ".inputs");
-const INPUTS = ["web", "worker", "rootfs", "public", "tools", "vite.config.ts", "package-lock.json"];
+const INPUTS = ["web", "worker", "offline", "rootfs", "public", "tools", "vite.config.ts", "package-lock.json"];
 
 /** Builds dist/ if the sources or the system changed since the last time. */
 export async function ensureBuild({ quiet = false } = {}) {
@@ -19,6 +19,8 @@ export async function ensureBuild({ quiet = false } = {}) {
   console.log("Building the page …");
   const { build } = await import("vite");
   await build({ configFile: join(ROOT, "vite.config.ts"), logLevel: quiet ? "error" : "warn" });
+  const { buildOfflineWorker } = await import("./offline.mjs");
+  await buildOfflineWorker(DIST, listFiles(DIST));
   await compressFiles();
   writeFileSync(STAMP, inputs);
 }

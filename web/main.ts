@@ -14,6 +14,7 @@ import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
+import { keepOffline } from "./offline.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
 import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
@@ -221,6 +222,16 @@ async function start(): Promise<void> {
     flush: () => library.flush(),
   });
   terminal.focus();
+  // A development server's files change under their names.
+  if (import.meta.env.PROD)
+    void ready
+      .then(() =>
+        keepOffline(new URL("./offline.js", document.baseURI), (take) => {
+          const { newVersion, reload } = text().visit;
+          notify("info", newVersion, { label: reload, run: () => void library.flush().then(take) });
+        }),
+      )
+      .catch(() => {});
   // Once it is quiet, and only where it is still a question.
   void ready.then(() => navigator.storage?.persist?.()).catch(() => {});
 }

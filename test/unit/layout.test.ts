@@ -39,6 +39,10 @@ describe("the folders", () => {
     for (const { path, specifier } of outside("web")) expect(specifier, path).not.toMatch(/worker\/(?!main\.ts)/);
   });
 
+  it("keeps the service worker free of anything else", () => {
+    for (const { path, specifier } of outside("offline")) expect(specifier, path).toBe("nothing");
+  });
+
   it("lets views know neither each other's state, nor storage, nor the machine", () => {
     for (const { path, specifier } of outside("web/views")) {
       expect(specifier, path).not.toMatch(/library|session|machine\.ts|workspace|builder/);

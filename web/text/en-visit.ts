@@ -2,4 +2,6 @@
 export const enVisit = {
   loadingTitle: "Loading the system",
   loaded: (done: string, total: string) => `${done} of ${total}`,
+  newVersion: "A new version of this page is ready. Reloading ends the machine; your files and disks stay.",
+  reload: "Reload",
 };

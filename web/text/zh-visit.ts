@@ -4,4 +4,6 @@ import type { enVisit } from "./en-visit.ts";
 export const zhVisit: typeof enVisit = {
   loadingTitle: "正在下载系统",
   loaded: (done, total) => `${done} / ${total}`,
+  newVersion: "本页面有新版本。重新加载会结束当前机器；文件和磁盘会保留。",
+  reload: "重新加载",
 };
