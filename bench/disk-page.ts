@@ -98,23 +98,18 @@ const bench = {
     );
   },
 
-  /** Boots a guest with an empty disk as /dev/sdb: in memory, or stored. */
-  async boot(kind: "memory" | "stored", sizeMb: number): Promise<void> {
+  /** Boots a guest with two empty disks: one in memory at /mnt/memory, one that is stored at /mnt/stored. */
+  async boot(sizeMb: number): Promise<void> {
     const built = await builder.build({ target: "initramfs", overlay: [], compression: "none", memoryMb: 256 });
     if (!built.ok) throw new Error(built.problem);
     const { emulator, bios, vgaBios, kernel, unpackedKernel } = await loadSystem();
-    let drive: DriveDevice = memoryDrive(sizeMb);
-    if (kind === "stored") {
-      const image = await builder.formatDisk({ fileSystem: "ext4", sizeBytes: sizeMb * MIB, identity: IDENTITY });
-      if (!image.ok) throw new Error(image.problem);
-      await store.put("bench", image.image.size, image.image.extents);
-      stored = await store.open("bench", { onProblem: (problem) => console.error(problem), onWrite() {} });
-      drive = stored;
-    } else {
-      const image = await builder.formatDisk({ fileSystem: "ext4", sizeBytes: sizeMb * MIB, identity: IDENTITY });
-      if (!image.ok) throw new Error(image.problem);
-      for (const { offset, bytes } of image.image.extents) drive.set(offset, bytes, () => {});
-    }
+    const result = await builder.formatDisk({ fileSystem: "ext4", sizeBytes: sizeMb * MIB, identity: IDENTITY });
+    if (!result.ok) throw new Error(result.problem);
+    const { image } = result;
+    const memory = memoryDrive(sizeMb);
+    for (const { offset, bytes } of image.extents) memory.set(offset, bytes, () => {});
+    await store.put("bench", image.size, image.extents);
+    stored = await store.open("bench", { onProblem: (problem) => console.error(problem), onWrite() {} });
     const watch = createBootWatch();
     const decoder = new TextDecoder();
     const startedAt = performance.now();
@@ -128,7 +123,7 @@ const bench = {
         initramfs: built.bytes,
         commandLine: "console=ttyS0 tsc=reliable root=/dev/ram0",
       },
-      drives: [emptyDrive(), drive, null, null],
+      drives: [emptyDrive(), memory, stored, null],
       memoryMb: 256,
       screen: null,
       onSerial: (bytes) => watch.serial(decoder.decode(bytes, { stream: true }), performance.now() - startedAt),
@@ -145,7 +140,7 @@ const bench = {
       if (status !== 0) throw new Error(`${command}: ${output}`);
       return output;
     };
-    await run("mount /dev/sdb /mnt");
+    await run("cd /mnt && mkdir memory stored && mount /dev/sdb memory && mount /dev/sdc stored");
   },
   /** Milliseconds that a command took in the guest, as the page sees it. */
   async time(command: string): Promise<number> {

@@ -12,6 +12,7 @@ import { ready, startSite } from "../test/browser/page.ts";
 import { chromePath } from "../tools/setup.mjs";
 import { asFastAs, atMost, bounded, median, publish, type Row } from "./table.ts";
 
+/** `tsx bench/disks.ts 5 guests` measures one part alone. */
 const ROUNDS = Number(process.argv[2] ?? 5);
 const MIB = 1024 * 1024;
 const scratch = mkdtempSync(join(tmpdir(), "smart-os-bench-"));
@@ -138,36 +139,46 @@ const SEQUENTIAL_MB = 64;
 const SMALL_WRITES = 500;
 const FILL = `i=0; while [ $i -lt ${SEQUENTIAL_MB} ]; do cat /bin/busybox; i=$((i+1)); done >/tmp/data`;
 const WORK = {
-  write: `dd if=/tmp/data of=/mnt/big bs=1M count=${SEQUENTIAL_MB} conv=fsync 2>/dev/null`,
-  read: "echo 3 >/proc/sys/vm/drop_caches; dd if=/mnt/big of=/dev/null bs=1M 2>/dev/null",
+  write: (disk: string, megabytes = SEQUENTIAL_MB) =>
+    `dd if=/tmp/data of=/mnt/${disk}/big bs=1M count=${megabytes} conv=fsync 2>/dev/null`,
+  read: (disk: string) => `echo 3 >/proc/sys/vm/drop_caches; dd if=/mnt/${disk}/big of=/dev/null bs=1M 2>/dev/null`,
   // Busybox has no program that calls fsync after each block; a file system mounted "sync" does the same in one process.
-  small: `mount -o remount,sync /mnt && dd if=/tmp/data of=/mnt/small bs=4k count=${SMALL_WRITES} 2>/dev/null; mount -o remount,async /mnt`,
+  small: (disk: string) =>
+    `cd /mnt/${disk} && mount -o remount,sync . && dd if=/tmp/data of=small bs=4k count=${SMALL_WRITES} 2>/dev/null && mount -o remount,async .`,
 } as const;
+const TIDY = "rm /mnt/*/big /mnt/*/small; sync";
+const KINDS = ["memory", "stored"] as const;
 
+/** One guest has both disks and writes to them in turn: what else the machine does meets both. */
 async function guests(): Promise<{ rows: Row[]; details: object }> {
   const times = { memory: { write: [], read: [], small: [] }, stored: { write: [], read: [], small: [] } } as Record<
-    "memory" | "stored",
+    (typeof KINDS)[number],
     Record<keyof typeof WORK, number[]>
   >;
   let transactions = 0;
   const context = await profile("guest");
-  for (let round = 0; round < Math.max(3, Math.ceil(ROUNDS / 2)); round += 1)
-    for (const kind of ["memory", "stored"] as const) {
-      say(`a guest on a disk that is ${kind === "memory" ? "in memory" : "stored"}, round ${round + 1}`);
-      const page = await bench.open(context);
-      await page.evaluate((wanted) => window.bench.boot(wanted, 160), kind);
-      // No zeros: those take no room in the storage. /bin/busybox is a megabyte of what disks usually hold.
-      await page.evaluate((command) => window.bench.time(command), FILL);
-      // The first writes are those that the emulator compiles the guest's code for.
-      await page.evaluate((command) => window.bench.time(command), WORK.write.replace(`${SEQUENTIAL_MB}`, "8"));
-      for (const what of ["write", "read", "small"] as const) {
+  const page = await bench.open(context);
+  await page.evaluate(() => window.bench.boot(160));
+  const time = (command: string): Promise<number> => page.evaluate((words) => window.bench.time(words), command);
+  // No zeros: those take no room in the storage. /bin/busybox is a megabyte of what disks usually hold.
+  await time(FILL);
+  // The first writes and reads are those that the emulator compiles the guest's code for.
+  for (const kind of KINDS) {
+    await time(WORK.write(kind, 8));
+    await time(WORK.read(kind));
+  }
+  for (let round = 0; round < ROUNDS; round += 1) {
+    say(`a guest on disks in memory and stored, round ${round + 1}`);
+    for (const what of ["write", "read", "small"] as const)
+      for (const kind of round % 2 === 0 ? KINDS : KINDS.toReversed()) {
         const before = await page.evaluate(() => window.bench.statistics()?.transactions ?? 0);
-        times[kind][what].push(await page.evaluate((command) => window.bench.time(command), WORK[what]));
+        times[kind][what].push(await time(WORK[what](kind)));
         const after = await page.evaluate(() => window.bench.statistics()?.transactions ?? 0);
         if (kind === "stored" && what === "small") transactions = (after - before) / SMALL_WRITES;
       }
-      await page.close();
-    }
+    await time(TIDY);
+  }
+  await page.close();
   const row = (what: string, work: keyof typeof WORK, least: number): Row =>
     asFastAs(what, median(times.stored[work]), least, median(times.memory[work]), "disk in memory");
   const rows = [
@@ -235,19 +246,27 @@ async function boots(): Promise<{ rows: Row[]; details: object }> {
   };
 }
 
-const page = await bench.open();
-const built = await builds(page);
-await page.close();
-const memory = await workerMemory();
-const written = await guests();
-const booted = await boots();
+const PARTS = {
+  builds: async () => {
+    const page = await bench.open();
+    const built = await builds(page);
+    await page.close();
+    return built;
+  },
+  memory: async () => ({ rows: [await workerMemory()], details: {} }),
+  guests,
+  boots,
+};
+const wanted = process.argv.slice(3);
+const measured: { rows: Row[]; details: object }[] = [];
+for (const [name, part] of Object.entries(PARTS))
+  if (wanted.length === 0 || wanted.includes(name)) measured.push(await part());
 say("");
 for (const context of profiles) await context.close();
 await bench.close();
 rmSync(scratch, { recursive: true, force: true, maxRetries: 5 });
-publish("disks", [...built.rows, memory, ...written.rows, ...booted.rows], {
-  rounds: ROUNDS,
-  ...built.details,
-  ...written.details,
-  ...booted.details,
-});
+publish(
+  "disks",
+  measured.flatMap(({ rows }) => rows),
+  Object.assign({ rounds: ROUNDS }, ...measured.map(({ details }) => details)) as object,
+);
