@@ -26,8 +26,6 @@ export interface RelayParts {
   mtu: number;
   /** Answers for the page's files. */
   site: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Answers for websockets of the page's that are not the relay's; without it there are none. */
-  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   log: Logger;
   /** Without one, rooms are in this process only. */
   bus?: RoomBus;
@@ -201,12 +199,6 @@ class RunningRelay implements Relay {
     const path = pathOf(request);
     if (path === "/healthz") return this.answerHealth(response);
     if (path === "/metrics") return this.answerMetrics(request, response);
-    // The static site's own says that there is none.
-    if (path === "/relay.json") {
-      response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" });
-      response.end('{ "relay": "relay" }\n');
-      return;
-    }
     if (path === "/relay") {
       response.setHeader("Upgrade", "websocket");
       return answer(response, 426, "Cannot show this as a page: it is for websockets, see docs/relay-protocol.md");
@@ -255,10 +247,7 @@ class RunningRelay implements Relay {
       (socket as Socket).setTimeout(0);
       return forwardUpgrade(target, this.admission.visit(request), request, socket, head);
     }
-    if (pathOf(request) !== "/relay")
-      return this.parts.upgrade
-        ? this.parts.upgrade(request, socket, head)
-        : refuseUpgrade(socket, 404, "Cannot find this: the relay is at /relay");
+    if (pathOf(request) !== "/relay") return refuseUpgrade(socket, 404, "Cannot find this: the relay is at /relay");
     const visit = this.admission.visit(request);
     const wishes = readWishes(request);
     const household = this.households.at(visit.address);

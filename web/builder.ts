@@ -13,6 +13,7 @@ import type {
   DiskResult,
   FormatRequest,
   RebuildRequest,
+  RebuildResult,
 } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 
@@ -27,7 +28,7 @@ export interface Builder {
   inspectDisk(source: BlockSource): Promise<DiskInspection>;
   listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]>;
   readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>>;
-  rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<DiskResult>;
+  rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<RebuildResult>;
   stop(): void;
 }
 
@@ -152,7 +153,17 @@ export function createBuilder(system: URL): Builder {
         await ask<Answer<Uint8Array<ArrayBuffer>>>((api) => api.readDiskFile(source.size, reader(source), path), {}),
       ),
     rebuildDisk: (source, request, options = {}) =>
-      ask<DiskResult>((api) => api.rebuildDisk(source.size, reader(source), request), options),
+      ask<RebuildResult>((api, hear) => {
+        // A large disk's tables take a while to read.
+        const heard: BlockSource = {
+          size: source.size,
+          read(offset, length) {
+            hear({ step: "tree", done: 0, total: 0 });
+            return source.read(offset, length);
+          },
+        };
+        return api.rebuildDisk(source.size, reader(heard), request);
+      }, options),
     formatDisk: (request, options = {}) => ask<DiskResult>((api) => api.formatDisk(request), options),
   };
 }

@@ -1,5 +1,5 @@
 /** What goes into and comes out of a stored disk: runs of bytes at their places, in order, zeros left out. */
-import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
+import type { BlockSource, Extent, Piece } from "../worker/format/sparse-image.ts";
 import { CHUNK_BYTES, type ChunkBuffer, isZero, newChunk, SECTOR_BYTES } from "./disk-record.ts";
 
 /** Extents in order, none overlapping another. */
@@ -57,6 +57,20 @@ export async function* cutChunks(
 export async function* fileExtents(file: Blob): AsyncGenerator<Extent> {
   for (let offset = 0; offset < file.size; offset += FILE_STEP)
     yield { offset, bytes: new Uint8Array(await file.slice(offset, offset + FILE_STEP).arrayBuffer()) };
+}
+
+/** Pieces of which those of the sources from 1 on are read from files, a few MiB at a time. */
+export async function* withFiles(pieces: Iterable<Piece>, files: readonly Blob[]): AsyncGenerator<Piece> {
+  for (const piece of pieces) {
+    const file = "bytes" in piece ? undefined : files[piece.source - 1];
+    if ("bytes" in piece || !file) yield piece;
+    else
+      for (let done = 0; done < piece.length; done += FILE_STEP) {
+        const length = Math.min(FILE_STEP, piece.length - done);
+        const part = file.slice(piece.from + done, piece.from + done + length);
+        yield { offset: piece.offset + done, bytes: new Uint8Array(await part.arrayBuffer()) };
+      }
+  }
 }
 
 /**

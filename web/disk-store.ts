@@ -7,7 +7,7 @@ import { type ChunkReader, startChunkReader } from "./disk-chunks.ts";
 import { answer, chunkRange, type Database, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
-import { BATCH_CHUNKS, foldBatch, type Layer, putChunks, readChunks, walkChunks } from "./disk-layers.ts";
+import { BATCH_CHUNKS, foldBatch, type Layer, putChunks, readChunks, readIndex, walkChunks } from "./disk-layers.ts";
 import {
   lockDisk,
   lockLayer,
@@ -19,6 +19,7 @@ import {
   type Release,
 } from "./disk-locks.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
+import { changedChunks, type Pieces } from "./disk-rewrite.ts";
 
 /** A disk's record. */
 export interface StoredDisk {
@@ -60,6 +61,16 @@ export interface DiskStore {
    * @throws Error "Cannot …" when the disk is in use, the storage full, or the work was cancelled
    */
   put(id: string, size: number | (() => number), extents: Extents, work?: LongWork): Promise<void>;
+  /**
+   * Makes a disk another one out of what is on it: what was on it is there as before when this rejects.
+   * @param make reads it and says what it becomes; pieces of source 0 are the disk's own, others must be bytes
+   * @throws Error as `put` does, and what `make` throws
+   */
+  rewrite(
+    id: string,
+    make: (disk: StoredImage) => Promise<{ size: number; pieces: Pieces }>,
+    work?: LongWork,
+  ): Promise<void>;
   /** Changes the size and nothing else: more is zeros, less is cut off. @throws Error when it is in use */
   resize(id: string, sizeBytes: number): Promise<void>;
   /** A second disk with the same content; neither sees what is written to the other. @throws Error when it is in use */
@@ -144,7 +155,8 @@ class Store implements DiskStore {
     await this.#alone(id, "rebuild the disk", async () => {
       const { layer, filling } = await this.#newLayer();
       try {
-        await this.#fill(layer, typeof size === "number" ? size : MAX_DISK_BYTES, extents, work);
+        const chunks = cutChunks(extents, typeof size === "number" ? size : MAX_DISK_BYTES);
+        await this.#fill(layer, true, chunks, work);
         const sizeBytes = typeof size === "number" ? size : Math.ceil(size() / SECTOR_BYTES) * SECTOR_BYTES;
         checkDiskSize("Cannot make the disk", sizeBytes);
         await this.#change(id, () => ({
@@ -160,6 +172,49 @@ class Store implements DiskStore {
       } finally {
         await filling();
       }
+    });
+  }
+
+  async rewrite(
+    id: string,
+    make: (disk: StoredImage) => Promise<{ size: number; pieces: Pieces }>,
+    { signal = NEVER, onProgress }: LongWork = {},
+  ): Promise<void> {
+    await this.#alone(id, "change the disk", async () => {
+      const before = await this.#existing(id);
+      const { layers } = before;
+      const { size, pieces } = await make(this.#image(before));
+      checkDiskSize("Cannot change the disk", size);
+      const old = {
+        stored: await readIndex(this.#database, layers, before.sizeBytes),
+        read: (first: number, last: number) => readChunks(this.#database, layers, first, last),
+      };
+      const { layer, filling } = await this.#newLayer();
+      try {
+        await this.#fill(layer, false, changedChunks(pieces, size, old), {
+          signal,
+          ...(onProgress ? { onProgress } : {}),
+        });
+        await this.#change(id, (disk) => ({
+          ...there(disk),
+          sizeBytes: size,
+          // What is cut off must not come back when the disk grows again.
+          layers: [...layers, { id: layer, limit: Number.POSITIVE_INFINITY }].map((one) => ({
+            ...one,
+            limit: size < before.sizeBytes ? Math.min(one.limit, size) : one.limit,
+          })),
+          built: layers.length + 1,
+        }));
+      } catch (error) {
+        await this.#dropLayers([layer]).catch(() => {});
+        throw error;
+      } finally {
+        await filling();
+      }
+      await this.#trim(id);
+      const deadline = performance.now() + FOLD_MS;
+      while ((await this.#existing(id)).layers.length > MOST_CHANGES || performance.now() < deadline)
+        if (!(await this.#foldOnce(id, 0, () => {}))) break;
     });
   }
 
@@ -267,32 +322,33 @@ class Store implements DiskStore {
   }
 
   read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T> {
-    return this.#alone(id, "read the disk", async () => {
-      const { layers, sizeBytes } = await this.#existing(id);
-      const database = this.#database;
-      const source = blockSource(sizeBytes, async (offset, length) => {
-        const bytes = new Uint8Array(length);
-        if (length === 0) return bytes;
-        const first = Math.floor(offset / CHUNK_BYTES);
-        const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
-        const chunks = await readChunks(database, layers, first, last);
-        chunks.forEach((chunk, at) => {
-          const from = (first + at) * CHUNK_BYTES;
-          const start = Math.max(offset, from);
-          const end = Math.min(offset + length, from + CHUNK_BYTES);
-          bytes.set(sound(chunk).subarray(start - from, end - from), start - offset);
-        });
-        return bytes;
+    return this.#alone(id, "read the disk", async () => use(this.#image(await this.#existing(id))));
+  }
+
+  #image({ layers, sizeBytes }: StoredDisk): StoredImage {
+    const database = this.#database;
+    const source = blockSource(sizeBytes, async (offset, length) => {
+      const bytes = new Uint8Array(length);
+      if (length === 0) return bytes;
+      const first = Math.floor(offset / CHUNK_BYTES);
+      const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
+      const chunks = await readChunks(database, layers, first, last);
+      chunks.forEach((chunk, at) => {
+        const from = (first + at) * CHUNK_BYTES;
+        const start = Math.max(offset, from);
+        const end = Math.min(offset + length, from + CHUNK_BYTES);
+        bytes.set(sound(chunk).subarray(start - from, end - from), start - offset);
       });
-      async function* batches({ signal = NEVER, onProgress }: LongWork) {
-        for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES))) {
-          signal.throwIfAborted();
-          yield batch.map(([index, chunk]) => [index, sound(chunk)] as const);
-          onProgress?.(((batch.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
-        }
-      }
-      return use({ source, extents: (work = {}) => joinChunks(batches(work), sizeBytes) });
+      return bytes;
     });
+    async function* batches({ signal = NEVER, onProgress }: LongWork) {
+      for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES))) {
+        signal.throwIfAborted();
+        yield batch.map(([index, chunk]) => [index, sound(chunk)] as const);
+        onProgress?.(((batch.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
+      }
+    }
+    return { source, extents: (work = {}) => joinChunks(batches(work), sizeBytes) };
   }
 
   close(): void {
@@ -379,22 +435,46 @@ class Store implements DiskStore {
     }
   }
 
-  async #fill(layer: number, sizeBytes: number, extents: Extents, { signal = NEVER, onProgress }: LongWork) {
+  async #fill(
+    layer: number,
+    isLowest: boolean,
+    chunks: AsyncIterable<readonly [number, ChunkBuffer]>,
+    { signal = NEVER, onProgress }: LongWork,
+  ) {
     let batch: (readonly [number, ChunkBuffer])[] = [];
     const flush = async () => {
       signal.throwIfAborted();
-      const chunks = batch;
+      const full = batch;
       batch = [];
       await this.#database.transact(["chunks"], "readwrite", (transaction) =>
-        putChunks(transaction, layer, true, chunks),
+        putChunks(transaction, layer, isLowest, full),
       );
-      onProgress?.(((chunks.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
+      onProgress?.(((full.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
     };
-    for await (const chunk of cutChunks(extents, sizeBytes)) {
+    for await (const chunk of chunks) {
       batch.push(chunk);
       if (batch.length === BATCH_CHUNKS) await flush();
     }
     if (batch.length > 0) await flush();
+  }
+
+  /**
+   * Takes away what layers have beyond where they were cut, as far as no other disk has them: afterwards they are as if
+   * they had never had it, and can be folded.
+   */
+  async #trim(id: string): Promise<void> {
+    const others = await this.#layersOfOthers(id);
+    await this.#database.transact(["disks", "chunks"], "readwrite", async (transaction) => {
+      const disks = transaction.objectStore("disks");
+      const disk = there(await answer<StoredDisk | undefined>(disks.get(id)));
+      const layers = disk.layers.map((layer) => {
+        // A chunk that is cut in the middle would have to be written anew.
+        if (others.has(layer.id) || !Number.isFinite(layer.limit) || layer.limit % CHUNK_BYTES !== 0) return layer;
+        transaction.objectStore("chunks").delete(chunkRange(layer.id, layer.limit / CHUNK_BYTES));
+        return { ...layer, limit: Number.POSITIVE_INFINITY };
+      });
+      disks.put({ ...disk, layers } satisfies StoredDisk);
+    });
   }
 
   /** Changes a record, or takes it away, and the layers with it that no disk has any more. */

@@ -7,7 +7,7 @@ import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult } from "..
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import type { DriveProblem } from "./disk-drive.ts";
-import { fileExtents, rawBlob, unzippedExtents } from "./disk-image.ts";
+import { fileExtents, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
 import { hasLocks } from "./disk-locks.ts";
 import type { DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
 import type { DriveDevice } from "./drives.ts";
@@ -254,31 +254,26 @@ export function createDisks(parts: DisksParts): Disks {
     work: Required<LongWork>,
   ): Promise<void> => {
     const disks = await opened;
+    const files = change.put?.files ?? [];
     const put = change.put && {
       directory: change.put.directory,
-      files: await Promise.all(
-        change.put.files.map(async (file) => ({
-          name: file.name,
-          content: new Uint8Array(await file.arrayBuffer()),
-          mtime: Math.floor(file.lastModified / 1000),
-        })),
-      ),
+      files: files.map(({ name, size, lastModified }) => ({ name, size, mtime: Math.floor(lastModified / 1000) })),
     };
-    const { image } = await disks.read(disk.id, async ({ source }) =>
-      succeed(
-        await builder.rebuildDisk(
-          source,
-          {
-            sizeBytes: change.sizeBytes ?? source.size,
-            time: now(),
-            ...(put ? { put } : {}),
-            ...(change.remove === undefined ? {} : { remove: change.remove }),
-          },
-          { signal: work.signal },
-        ),
-      ),
+    await disks.rewrite(
+      disk.id,
+      async ({ source }) => {
+        const request = {
+          sizeBytes: change.sizeBytes ?? source.size,
+          time: now(),
+          ...(put ? { put } : {}),
+          ...(change.remove === undefined ? {} : { remove: change.remove }),
+        };
+        const result = await builder.rebuildDisk(source, request, { signal: work.signal });
+        if (!result.ok) throw new Error(result.problem);
+        return { size: result.image.size, pieces: withFiles(result.image.pieces, files) };
+      },
+      work,
     );
-    await disks.put(disk.id, image.size, image.extents, work);
   };
 
   const importExtents = (file: Blob, isZipped: boolean, signal: AbortSignal) =>

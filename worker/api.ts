@@ -3,9 +3,9 @@
  * pulling the builder into its own bundle. Results are plain values, because classes, `code` and `cause` do not
  * survive the structured clone and comlink flattens errors.
  */
-import type { SparseImage } from "./format/sparse-image.ts";
+import type { ComposedImage, SparseImage } from "./format/sparse-image.ts";
 
-export type { Extent, SparseImage } from "./format/sparse-image.ts";
+export type { ComposedImage, Extent, Piece, SparseImage } from "./format/sparse-image.ts";
 
 /** One entry of a project's root file system. `path` is absolute, normalised and never ends in "/". */
 export type ProjectFile =
@@ -124,7 +124,8 @@ export interface RebuildRequest {
   sizeBytes: number;
   /** Seconds since 1970-01-01 UTC. */
   time: number;
-  put?: { directory: string; files: readonly { name: string; content: Uint8Array; mtime: number }[] };
+  /** The files' contents stay with the page: the first is source 1 of the image, and so on. */
+  put?: { directory: string; files: readonly { name: string; size: number; mtime: number }[] };
   /** A path. */
   remove?: string;
 }
@@ -136,6 +137,9 @@ export type Answer<T> = { ok: true; value: T } | BuildFailure;
 
 export type DiskResult = { ok: true; image: SparseImage; buildMs: number } | BuildFailure;
 
+/** Source 0 of the image is the disk itself. */
+export type RebuildResult = { ok: true; image: ComposedImage; buildMs: number } | BuildFailure;
+
 /** What the worker exposes over comlink. */
 export interface BuilderApi {
   buildDisk(request: DiskRequest, onProgress: (progress: BuildProgress) => void): Promise<DiskResult>;
@@ -145,7 +149,7 @@ export interface BuilderApi {
   /** Sorted by name, directories first; of a disk with partitions, of the first one. */
   listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
   readDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<Uint8Array<ArrayBuffer>>>;
-  rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<DiskResult>;
+  rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<RebuildResult>;
   build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
   /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
   cancel(): void;

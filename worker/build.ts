@@ -7,7 +7,9 @@ import type {
   DiskRequest,
   DiskResult,
   FormatRequest,
+  Piece,
   RebuildRequest,
+  RebuildResult,
   SparseImage,
 } from "./api.ts";
 import { compressGzip } from "./compress.ts";
@@ -95,28 +97,30 @@ export function answer<T>(signal: AbortSignal, run: () => Promise<T>): Promise<A
 }
 
 /** A disk made from another, as a value likewise. */
-export function rebuild(source: BlockSource, request: RebuildRequest, signal: AbortSignal): Promise<DiskResult> {
+export function rebuild(source: BlockSource, request: RebuildRequest, signal: AbortSignal): Promise<RebuildResult> {
   const startedAt = performance.now();
-  return refusing(signal, async () => ({
-    ok: true,
-    image: inOneBuffer(await rebuildDisk(source, request)),
-    buildMs: performance.now() - startedAt,
-  }));
+  return refusing(signal, async () => {
+    const { size, pieces } = await rebuildDisk(source, request);
+    signal.throwIfAborted();
+    return { ok: true, image: { size, pieces: gathered(pieces) }, buildMs: performance.now() - startedAt };
+  });
 }
 
-/** Its extents look into buffers that others keep: those of one buffer can be handed over without a further copy. */
 function inOneBuffer({ size, extents }: SparseImage): SparseImage {
-  const all = new Uint8Array(extents.reduce((sum, { bytes }) => sum + bytes.length, 0));
+  return { size, extents: gathered(extents) };
+}
+
+/** Their bytes look into buffers that others keep: those of one buffer can be handed over without a further copy. */
+function gathered<Part extends Piece>(pieces: readonly Part[]): Part[] {
+  const all = new Uint8Array(pieces.reduce((sum, piece) => sum + ("bytes" in piece ? piece.bytes.length : 0), 0));
   let at = 0;
-  return {
-    size,
-    extents: extents.map(({ offset, bytes }) => {
-      const own = all.subarray(at, at + bytes.length);
-      own.set(bytes);
-      at += bytes.length;
-      return { offset, bytes: own };
-    }),
-  };
+  return pieces.map((piece) => {
+    if (!("bytes" in piece)) return piece;
+    const bytes = all.subarray(at, at + piece.bytes.length);
+    bytes.set(piece.bytes);
+    at += bytes.length;
+    return { ...piece, bytes };
+  });
 }
 
 /** Runs a build; whatever it throws becomes a value. */

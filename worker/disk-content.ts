@@ -1,10 +1,12 @@
 /** What is on a disk: to look into it, to take files out, and to make the disk anew with other content or size. */
 import type { DiskEntry, DiskInspection, RebuildRequest } from "./api.ts";
-import { encodeExt } from "./format/extfs.ts";
+import { rewriteExt } from "./format/extfs.ts";
+import { touched } from "./format/extfs-inode.ts";
+import type { KeptFiles, KeptInode } from "./format/extfs-kept.ts";
 import { type ExtEntry, type ExtReader, openExt } from "./format/extfs-reader.ts";
 import { type FileTree, FormatError, quote } from "./format/file-tree.ts";
 import { decodeMbr, encodeMbr, type Partition, SECTOR_BYTES } from "./format/mbr.ts";
-import { type BlockSource, ImageWriter, partOf, type SparseImage } from "./format/sparse-image.ts";
+import { type BlockSource, type ComposedImage, ImageWriter, partOf } from "./format/sparse-image.ts";
 import { decodeSwap } from "./format/swap.ts";
 
 /** The superblock of ext2, ext3 and ext4 and its magic number, in bytes from the file system's start. */
@@ -13,8 +15,6 @@ const EXT_MAGIC = 0xef53;
 const PAGE_BYTES = 4096;
 /** A disk without anything in its first bytes is taken for empty. */
 const EMPTY_BYTES = 64 * 1024;
-/** The rebuilt disk's files are in memory twice. */
-const MOST_REBUILT_BYTES = 512 * 1024 * 1024;
 
 type Content =
   | { kind: "ext"; source: BlockSource }
@@ -49,11 +49,11 @@ export async function readDiskFile(source: BlockSource, path: string): Promise<U
 }
 
 /**
- * Writes the file system anew, of another size or with other files in it. With a partition table, its one partition
- * goes from where it starts to the disk's end, and what stands before it (GRUB) stays.
+ * Writes the file system anew, of another size or with other files in it, around the files that stay. With a partition
+ * table, its one partition goes from where it starts to the disk's end, and what stands before it (GRUB) stays.
  * @throws FormatError when the files do not fit, or the disk is none that can be made anew
  */
-export async function rebuildDisk(source: BlockSource, request: RebuildRequest): Promise<SparseImage> {
+export async function rebuildDisk(source: BlockSource, request: RebuildRequest): Promise<ComposedImage> {
   const content = await recognise(source);
   const { sizeBytes } = request;
   if (content.kind === "ext") return rebuildFiles(content.source, sizeBytes, request);
@@ -61,68 +61,66 @@ export async function rebuildDisk(source: BlockSource, request: RebuildRequest):
   const first = firstOf(source, content.partitions);
   if (!first || content.partitions.filter((partition) => partition !== null).length !== 1)
     throw new FormatError("Cannot change the disk: it has other than one partition with an ext file system");
-  const { partition } = first;
-  const start = partition.start * SECTOR_BYTES;
+  const start = first.partition.start * SECTOR_BYTES;
   const sectors = Math.floor(sizeBytes / SECTOR_BYTES);
-  if (start > MOST_HEAD_BYTES)
-    throw new FormatError("Cannot change the disk: its partition does not begin at its start");
   if (sizeBytes <= start) throw new FormatError("Cannot change the disk: its partition would begin behind its end");
   const partitions = content.partitions.map((one) => one && { ...one, sectors: sectors - one.start });
-  const head = await source.read(0, start);
+  const head = await source.read(0, SECTOR_BYTES);
   const table = encodeMbr({ signature: content.signature, partitions }, sectors);
   // The code of the boot loader comes before the table.
-  head.set(table.subarray(TABLE_OFFSET, SECTOR_BYTES), TABLE_OFFSET);
+  head.set(table.subarray(TABLE_OFFSET), TABLE_OFFSET);
   const disk = new ImageWriter(sizeBytes);
   disk.place(0, head);
-  disk.placeImage(start, await rebuildFiles(first.source, sizeBytes - start, request));
-  return disk.finish();
+  disk.refer({ offset: SECTOR_BYTES, length: start - SECTOR_BYTES, source: 0, from: SECTOR_BYTES });
+  for (const piece of (await rebuildFiles(first.source, sizeBytes - start, request)).pieces) {
+    const offset = start + piece.offset;
+    if ("bytes" in piece) disk.place(offset, piece.bytes);
+    else disk.refer({ ...piece, offset, from: piece.from + (piece.source === 0 ? start : 0) });
+  }
+  return disk.compose();
 }
 
-/** A boot loader takes a MiB. */
-const MOST_HEAD_BYTES = 16 * 1024 * 1024;
 /** Of the partition table, behind code and signature. */
 const TABLE_OFFSET = 446;
 
-async function rebuildFiles(source: BlockSource, size: number, request: RebuildRequest): Promise<SparseImage> {
+async function rebuildFiles(source: BlockSource, size: number, request: RebuildRequest): Promise<ComposedImage> {
   const reader = await openExt(source);
-  if (reader.usedBytes > MOST_REBUILT_BYTES)
-    throw new FormatError(
-      `Cannot change the disk: its ${Math.ceil(reader.usedBytes / 2 ** 20)} MB of files are more than the ` +
-        `${MOST_REBUILT_BYTES / 2 ** 20} that fit into memory; make a new disk and copy them in the guest`,
-    );
-  const tree = await reader.tree();
-  if (request.remove !== undefined) removeAll(tree, request.remove);
-  if (request.put) put(tree, request.put);
+  const kept = await reader.keep(request.remove);
+  if (request.put) put(kept, request.put);
   const { kind, uuid, label } = reader;
-  return encodeExt(tree, { kind, size, uuid, label, time: request.time });
+  return rewriteExt(kept, { kind, size, uuid, label, time: request.time });
 }
 
-/** Removes a file, or a directory and all that is in it. What has a second name elsewhere stays under that. */
-function removeAll(tree: FileTree, path: string): void {
-  const isGone = (other: string): boolean => other === path || other.startsWith(`${path}/`);
-  const heirs = new Map<string, string>();
-  for (const entry of tree.sorted()) {
-    if (entry.kind !== "hardlink" || isGone(entry.path) || !isGone(entry.target)) continue;
-    const heir = heirs.get(entry.target);
-    const file = tree.get(entry.target);
-    if (heir !== undefined) tree.replace({ ...entry, target: heir });
-    else if (file) {
-      tree.replace({ ...file, path: entry.path });
-      heirs.set(entry.target, entry.path);
-    }
-  }
-  if (!tree.remove(path)) throw new FormatError(`Cannot delete ${quote(path)}: it is not there`, path);
-}
-
-function put(tree: FileTree, { directory, files }: NonNullable<RebuildRequest["put"]>): void {
+function put({ tree, inodes, contents }: KeptFiles, { directory, files }: NonNullable<RebuildRequest["put"]>): void {
   const stem = directory === "/" ? "" : directory;
-  for (const { name, content, mtime } of files) {
+  for (const [index, { name, size, mtime }] of files.entries()) {
     const path = `${stem}/${name}`;
     const before = tree.get(path);
     if (before?.kind === "directory") throw new FormatError(`Cannot put ${quote(name)} there: it is a directory`, path);
     const { mode, uid, gid } = before?.kind === "file" ? before : { mode: 0o644, uid: 0, gid: 0 };
-    tree.replace({ path, kind: "file", content, mode, uid, gid, mtime: Math.max(0, mtime) });
+    const replaced = unlink(tree, inodes, path);
+    // What was there under this name alone is written over: its attributes stay.
+    if (replaced) inodes.set(path, { ...replaced, before: touched(replaced.before, mtime), size: 0, runs: [] });
+    tree.replace({ path, kind: "file", content: new Uint8Array(), mode, uid, gid, mtime: Math.max(0, mtime) });
+    contents.set(path, { size, source: index + 1 });
   }
+}
+
+/** Takes a name away; what has a second one stays under that. @returns a file that has none */
+function unlink(tree: FileTree, inodes: KeptFiles["inodes"], path: string): KeptInode | undefined {
+  const inode = inodes.get(path);
+  const file = tree.get(path);
+  inodes.delete(path);
+  if (!inode || file?.kind !== "file") return undefined;
+  let heir: string | undefined;
+  for (const entry of tree.sorted()) {
+    if (entry.kind !== "hardlink" || entry.target !== path) continue;
+    tree.replace(heir === undefined ? { ...file, path: entry.path } : { ...entry, target: heir });
+    heir ??= entry.path;
+  }
+  if (heir === undefined) return inode;
+  inodes.set(heir, inode);
+  return undefined;
 }
 
 async function openFiles(source: BlockSource): Promise<ExtReader> {

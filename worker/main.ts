@@ -3,7 +3,7 @@
 import defaults from "virtual:rootfs";
 import artefacts from "virtual:system";
 import { expose, transfer } from "comlink";
-import type { BuilderApi, DiskResult } from "./api.ts";
+import type { BuilderApi, DiskResult, Piece, RebuildResult } from "./api.ts";
 import { answer, build, buildDisk, format, rebuild } from "./build.ts";
 import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
 import { createSources } from "./sources.ts";
@@ -23,9 +23,15 @@ function begin(): AbortSignal {
   return current.signal;
 }
 
-function handOver(result: DiskResult): DiskResult {
-  const buffer = result.ok && result.image.extents[0]?.bytes.buffer;
-  return buffer ? transfer(result, [buffer]) : result;
+/** All bytes of an image are in one buffer. */
+function handOver<Result extends DiskResult | RebuildResult>(result: Result): Result {
+  const pieces: readonly Piece[] = result.ok
+    ? "pieces" in result.image
+      ? result.image.pieces
+      : result.image.extents
+    : [];
+  const first = pieces.find((piece) => "bytes" in piece);
+  return first ? transfer(result, [first.bytes.buffer]) : result;
 }
 
 const api: BuilderApi = {

@@ -1,5 +1,6 @@
 /** Disks against plain memory: chance does to both what a machine and a person may do, and all that is read must be the same. */
 import { openDiskStore } from "../../web/disk-store.ts";
+import type { Piece } from "../../worker/format/sparse-image.ts";
 import { noise, type Plugged, plug, random } from "./disk-store.harness.ts";
 
 const SECTOR = 512;
@@ -126,7 +127,7 @@ class Run {
 
   /** Something that is done with a disk that no machine has. */
   async #asWhole(disk: Model, other: Model | null): Promise<[disk: Model, other: Model | null]> {
-    const what = this.#below(12);
+    const what = this.#below(14);
     if (what === 0 || what === 1) {
       const shift = 512 * (1 + this.#below(what === 0 ? 64 : 3000));
       const size = Math.max(SECTOR, Math.min(4 * MIB, disk.now.length + (this.#chance(0.5) ? shift : -shift)));
@@ -158,7 +159,38 @@ class Run {
       return [other, disk];
     } else if (what === 6 && this.#chance(0.3)) return [await this.#put(disk.id), other];
     else if (what <= 8) await this.#compare(disk);
+    else if (what >= 12) await this.#rewrite(disk);
     return [disk, other];
+  }
+
+  /** Makes a disk out of its own parts, where they are and elsewhere, and of new bytes. */
+  async #rewrite(disk: Model): Promise<void> {
+    const before = disk.now;
+    const now = new Uint8Array(this.#chance(0.5) ? before.length : SECTOR * (1 + this.#below(8000)));
+    const pieces: Piece[] = [];
+    for (let offset = 0; offset < now.length; ) {
+      const length = Math.min(1 + this.#below(this.#chance(0.5) ? LONGEST : 3 * MIB), now.length - offset);
+      const from = this.#chance(0.6) ? offset : this.#below(before.length);
+      const what = this.#below(4);
+      if (what === 0) {
+        this.#stamp += 1;
+        const bytes = noise(this.#stamp, length);
+        pieces.push({ offset, bytes });
+        now.set(bytes, offset);
+      } else if (what > 1 && from + length <= before.length) {
+        pieces.push({ offset, length, source: 0, from });
+        now.set(before.subarray(from, from + length), offset);
+      }
+      offset += length;
+    }
+    this.#note(`rewrite ${now.length}`);
+    await this.#store.rewrite(disk.id, async ({ source }) => {
+      same(await source.read(0, source.size), before, 0);
+      return { size: now.length, pieces };
+    });
+    disk.now = now;
+    disk.built = now.slice();
+    await this.#compare(disk);
   }
 
   async #mustRefuse(disk: Model): Promise<void> {

@@ -23,11 +23,6 @@ const QUIET = [
   "--disable-sync",
 ];
 
-export interface Served {
-  url: string;
-  close(): Promise<void>;
-}
-
 export interface Site {
   url: string;
   browser: Browser;
@@ -36,12 +31,13 @@ export interface Site {
   close(): Promise<void>;
 }
 
-/** @param serve what answers at the address that it returns; the site without a relay when it is not given */
-export async function startSite(serve: () => Promise<Served> = serveStatic): Promise<Site> {
+export async function startSite(): Promise<Site> {
   const executablePath = chromePath();
   if (!executablePath)
     throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  const { url, close } = await serve();
+  const server = createSite(DIST);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
   return {
     url,
@@ -57,17 +53,6 @@ export async function startSite(serve: () => Promise<Served> = serveStatic): Pro
     },
     async close() {
       await browser.close();
-      await close();
-    },
-  };
-}
-
-export async function serveStatic(): Promise<Served> {
-  const server = createSite(DIST);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return {
-    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
-    async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },

@@ -9,7 +9,7 @@ export interface DirectoryRecord {
   type: number;
 }
 
-export const FILE_TYPES = { file: 1, directory: 2, character: 3, block: 4, fifo: 5, symlink: 7 } as const;
+export const FILE_TYPES = { file: 1, directory: 2, character: 3, block: 4, fifo: 5, socket: 6, symlink: 7 } as const;
 
 const HEADER_BYTES = 8;
 const ALIGNMENT = 4;

@@ -40,13 +40,17 @@ const BYTES_PER_INODE = 16_384;
 /** A last group with fewer blocks for data is left out, as mke2fs does. */
 const LEAST_DATA_BLOCKS = 50;
 
+/** What a file system that is written anew around its files keeps, so that few of them are in the way. */
+export type Likeness = Pick<Layout, "blockBytes" | "inodesPerGroup">;
+
 /**
  * @param size in bytes
  * @param inodes how many there must be at least, those that the file system keeps for itself included
+ * @param like decides over the size of blocks, and how many inodes a group has at least
  * @throws FormatError when the size holds no file system
  */
-export function planLayout(size: number, inodes: number): Layout {
-  const blockBytes = size < SMALL_BYTES ? 1024 : 4096;
+export function planLayout(size: number, inodes: number, like?: Likeness): Layout {
+  const blockBytes = like?.blockBytes ?? (size < SMALL_BYTES ? 1024 : 4096);
   const firstDataBlock = blockBytes === 1024 ? 1 : 0;
   const blocksPerGroup = 8 * blockBytes;
   let blocks = Math.floor(size / blockBytes);
@@ -55,7 +59,8 @@ export function planLayout(size: number, inodes: number): Layout {
     const count = Math.ceil((blocks - firstDataBlock) / blocksPerGroup);
     if (count < 1) throw new FormatError(`Cannot make a file system of ${size} bytes: it is too small`);
     const perBlock = blockBytes / INODE_BYTES;
-    const wanted = Math.max(inodes + 8, Math.floor((blocks * blockBytes) / perInode));
+    const usual = like ? like.inodesPerGroup * count : Math.floor((blocks * blockBytes) / perInode);
+    const wanted = Math.max(inodes + 8, usual);
     const multiple = Math.max(8, perBlock);
     const inodesPerGroup = Math.ceil(wanted / count / multiple) * multiple;
     if (inodesPerGroup > 8 * blockBytes)
@@ -104,49 +109,75 @@ export interface Run {
   length: number;
 }
 
-/** Hands out blocks in ascending order, past the tables of each group. */
+/** Hands out blocks in ascending order, past the tables of each group and past what is taken. */
 export class BlockAllocator {
   #group = 0;
   #next: number;
+  #free: number;
+  /** The first taken run that does not end before `#next`. */
+  #at = 0;
 
-  constructor(private readonly layout: Layout) {
+  /** @param taken blocks of files that stay where they are: in order, none overlapping another or a table */
+  constructor(
+    private readonly layout: Layout,
+    private readonly taken: readonly Run[] = [],
+  ) {
     this.#next = (layout.groups[0] as Group).data;
+    this.#free =
+      layout.groups.reduce((sum, { start, blocks, data }) => sum + start + blocks - data, 0) -
+      taken.reduce((sum, { length }) => sum + length, 0);
   }
 
   /** Blocks that are still free. */
   get free(): number {
-    let free = 0;
-    for (let index = this.#group; index < this.layout.groups.length; index += 1) {
-      const { start, blocks, data } = this.layout.groups[index] as Group;
-      free += start + blocks - (index === this.#group ? this.#next : data);
-    }
-    return free;
+    return this.#free;
   }
 
   /** @returns null when there are not that many; then none is taken */
   allocate(count: number): Run[] | null {
-    if (count > this.free) return null;
+    if (count > this.#free) return null;
     const runs: Run[] = [];
     for (let left = count; left > 0; ) {
-      const { start, blocks } = this.layout.groups[this.#group] as Group;
-      const length = Math.min(left, start + blocks - this.#next);
-      if (length > 0) {
-        runs.push({ start: this.#next, length });
-        this.#next += length;
-        left -= length;
-      }
-      if (left > 0) {
-        this.#group += 1;
-        this.#next = (this.layout.groups[this.#group] as Group).data;
-      }
+      const length = Math.min(left, this.#findGap() - this.#next);
+      runs.push({ start: this.#next, length });
+      this.#next += length;
+      left -= length;
     }
+    this.#free -= count;
     return runs;
   }
 
-  /** The first block of a group that is free; all behind it are. */
-  firstFree(index: number): number {
+  /** Goes on to the next free block. @returns where the free ones behind it end */
+  #findGap(): number {
+    for (;;) {
+      const { start, blocks } = this.layout.groups[this.#group] as Group;
+      const end = start + blocks;
+      let run = this.taken[this.#at];
+      while (run && run.start + run.length <= this.#next) run = this.taken[++this.#at];
+      if (this.#next >= end) {
+        this.#group += 1;
+        this.#next = (this.layout.groups[this.#group] as Group).data;
+      } else if (run && run.start <= this.#next) this.#next = run.start + run.length;
+      else return Math.min(end, run?.start ?? end);
+    }
+  }
+
+  /** What is in use of a group, its tables included: runs in order. */
+  used(index: number): Run[] {
     const { start, blocks, data } = this.layout.groups[index] as Group;
-    if (index < this.#group) return start + blocks;
-    return index === this.#group ? this.#next : data;
+    const end = start + blocks;
+    if (index < this.#group) return [{ start, length: blocks }];
+    const first = index === this.#group ? this.#next : data;
+    const runs: Run[] = [{ start, length: first - start }];
+    let low = 0;
+    let high = this.taken.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.taken[middle] as Run).start < first) low = middle + 1;
+      else high = middle;
+    }
+    for (let at = low; at < this.taken.length && (this.taken[at] as Run).start < end; at += 1)
+      runs.push(this.taken[at] as Run);
+    return runs;
   }
 }

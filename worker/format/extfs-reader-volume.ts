@@ -27,14 +27,24 @@ export interface RawInode {
   flags: number;
   /** Blocks of 512 bytes that belong to it, its extended attributes included. */
   sectors: number;
-  hasAttributeBlock: boolean;
+  /** The block of its extended attributes, 0: there is none. */
+  attributeBlock: number;
   /** 60 bytes. */
   map: Uint8Array;
   /** What checksums of its blocks begin with, or null: there are none. */
   seed: number | null;
+  /** All of it, as it is on the disk. */
+  bytes: Uint8Array;
 }
 
-export const INODE_FLAGS = { encrypted: 0x800, indexed: 0x1000, extents: 0x8_0000, ea: 0x20_0000, inline: 0x1000_0000 };
+export const INODE_FLAGS = {
+  encrypted: 0x800,
+  indexed: 0x1000,
+  extents: 0x8_0000,
+  verity: 0x10_0000,
+  ea: 0x20_0000,
+  inline: 0x1000_0000,
+};
 
 /** Where the newest version of a block is while the journal has not been written back. */
 export interface LoggedBlock {
@@ -116,6 +126,15 @@ export class ExtVolume {
     const page = await this.#page(Math.floor(block / perPage));
     const at = (block % perPage) * blockBytes;
     return page.subarray(at, at + blockBytes);
+  }
+
+  /** Whether the newest version of a block is in the journal. */
+  isLogged(block: number): boolean {
+    return this.#logged.has(block);
+  }
+
+  get hasLogged(): boolean {
+    return this.#logged.size > 0;
   }
 
   /** @throws FormatError when one of the blocks is not the file system's, or is its first superblock */
@@ -243,8 +262,9 @@ function decodeInode(number: number, bytes: Uint8Array, seed: number | null): Ra
     links,
     flags: u32(32),
     sectors: u32(28) + u16(116) * 2 ** 32,
-    hasAttributeBlock: u32(104) !== 0 || u16(118) !== 0,
+    attributeBlock: u32(104) + u16(118) * 2 ** 32,
     map: new Uint8Array(bytes.subarray(40, 100)),
     seed: ownSeed,
+    bytes: new Uint8Array(bytes),
   };
 }

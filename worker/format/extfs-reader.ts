@@ -5,8 +5,10 @@
  * Limitations: nothing is written; extended attributes (access lists, capabilities) and parts of a second are not seen;
  * extfs-reader-superblock.ts names the features that are refused. A disk that changes meanwhile gives a mixture.
  */
+import { attributeBlock, inodeOfUsualSize } from "./extfs-attributes.ts";
 import { FORMAT_BITS } from "./extfs-inode.ts";
 import { readJournal } from "./extfs-journal.ts";
+import { type KeptFiles, type KeptInode, type KeptRun, refuseChange } from "./extfs-kept.ts";
 import { decodeName, readDirectory } from "./extfs-reader-directory.ts";
 import { runsOf } from "./extfs-reader-map.ts";
 import { unreadable } from "./extfs-reader-superblock.ts";
@@ -59,6 +61,11 @@ export interface ExtReader {
    * copies; times before 1970 and after 2106 become the nearest that a tree holds.
    */
   tree(): Promise<FileTree>;
+  /**
+   * Everything but the contents of files, to write the file system anew around them.
+   * @param without a path that is left out, and what is below it
+   */
+  keep(without?: string): Promise<KeptFiles>;
 }
 
 const ROOT_INODE = 2;
@@ -167,7 +174,71 @@ class Reader implements ExtReader {
     return tree;
   }
 
-  async *#all(): AsyncGenerator<{ entry: ExtEntry; inode: RawInode }, void> {
+  async keep(without?: string): Promise<KeptFiles> {
+    const { blockBytes, inodesPerGroup } = this.#volume.superblock;
+    if (![1024, 2048, 4096].includes(blockBytes))
+      throw new FormatError(
+        `Cannot change the disk: its blocks of ${blockBytes} bytes are none that Linux mounts on a PC`,
+      );
+    const tree = new FileTree();
+    const inodes: KeptFiles["inodes"] = new Map();
+    const paths = new Map<number, string>();
+    let isFound = without === undefined;
+    for await (const { entry, inode } of this.#all(without)) {
+      const { path, mode, uid, gid } = entry;
+      if (path === without) {
+        isFound = true;
+        continue;
+      }
+      const own = { path, mode, uid, gid, mtime: Math.min(Math.max(entry.mtime, 0), MAX_UINT32) };
+      const target = paths.get(entry.inode);
+      if (target !== undefined && entry.kind === "file") {
+        tree.add({ ...own, kind: "hardlink", target });
+        continue;
+      }
+      paths.set(entry.inode, path);
+      if (entry.kind === "file") tree.add({ ...own, kind: "file", content: new Uint8Array() });
+      // A tree knows no sockets; what an inode is says the kept one.
+      else tree.add(entry.kind === "socket" ? { ...own, kind: "fifo" } : treeEntry(own, entry));
+      inodes.set(path, await about(path, this.#kept(inode, path)));
+    }
+    if (!isFound) throw new FormatError(`Cannot delete ${quote(without as string)}: it is not there`, without);
+    return { tree, inodes, contents: new Map(), like: { blockBytes, inodesPerGroup } };
+  }
+
+  async #kept(inode: RawInode, path: string): Promise<KeptInode> {
+    if (inode.flags & INODE_FLAGS.verity) throw refuseChange(path, "is protected by fs-verity");
+    const { blockBytes, seed } = this.#volume.superblock;
+    const { format, attributeBlock: number } = inode;
+    const attributes =
+      number === 0 ? null : { block: number, bytes: attributeBlock(await this.#volume.block(number), number, seed) };
+    const before = inodeOfUsualSize(inode.bytes);
+    if (format !== FORMAT_BITS.file) return { before, format, attributes, size: 0, runs: [] };
+    const runs: KeptRun[] = [];
+    for await (const { logical, start, length } of runsOf(this.#volume, inode, 0, Math.ceil(inode.size / blockBytes)))
+      if (start !== null) runs.push(...(await this.#withLogged({ logical, start, length })));
+    return { before, format, attributes, size: inode.size, runs };
+  }
+
+  /** A run, cut where the newest version of a block is in the journal. */
+  async #withLogged(run: KeptRun): Promise<KeptRun[]> {
+    if (!this.#volume.hasLogged) return [run];
+    const runs: KeptRun[] = [];
+    let plain = 0;
+    for (let done = 0; done <= run.length; done += 1) {
+      const isEnd = done === run.length;
+      if (!isEnd && !this.#volume.isLogged(run.start + done)) continue;
+      if (done > plain) runs.push({ logical: run.logical + plain, start: run.start + plain, length: done - plain });
+      plain = done + 1;
+      if (isEnd) break;
+      const bytes = new Uint8Array(await this.#volume.block(run.start + done));
+      runs.push({ logical: run.logical + done, start: run.start + done, length: 1, bytes });
+    }
+    return runs;
+  }
+
+  /** @param without a path of which what is below is left out */
+  async *#all(without?: string): AsyncGenerator<{ entry: ExtEntry; inode: RawInode }, void> {
     const root = await this.#root();
     const open = [{ entry: await this.#entry(root, "", "/"), inode: root }];
     // A directory has one name. One that is inside itself would never end.
@@ -175,7 +246,7 @@ class Reader implements ExtReader {
     for (let next = open.pop(); next; next = open.pop()) {
       yield next;
       const { entry, inode } = next;
-      if (entry.kind !== "directory") continue;
+      if (entry.kind !== "directory" || entry.path === without) continue;
       const children = await this.#children(inode, entry.path === "/" ? "" : entry.path);
       for (const child of children.toReversed()) {
         if (child.entry.kind === "directory") {
@@ -274,7 +345,7 @@ class Reader implements ExtReader {
         return { ...common, kind: "directory" };
       case FORMAT_BITS.fifo:
         return { ...common, kind: "fifo" };
-      case SOCKET:
+      case FORMAT_BITS.socket:
         return { ...common, kind: "socket" };
       case FORMAT_BITS.symlink:
         return { ...common, kind: "symlink", target: await this.#target(inode, path) };
@@ -288,11 +359,11 @@ class Reader implements ExtReader {
   }
 
   async #target(inode: RawInode, path: string): Promise<string> {
-    const { size, flags, sectors, hasAttributeBlock, map } = inode;
+    const { size, flags, sectors, attributeBlock, map } = inode;
     if (size === 0 || size > MOST_TARGET_BYTES)
       throw refusal("read", path, `the file system is damaged, a target would have ${size} bytes`);
     const { blockBytes, clusterBlocks } = this.#volume.superblock;
-    const ownSectors = sectors - (hasAttributeBlock ? (blockBytes * clusterBlocks) / 512 : 0);
+    const ownSectors = sectors - (attributeBlock ? (blockBytes * clusterBlocks) / 512 : 0);
     const isFast = size < FAST_SYMLINK_BYTES && (ownSectors <= 0 || (flags & INODE_FLAGS.ea) !== 0);
     const bytes =
       isFast && !(flags & INODE_FLAGS.extents) ? map.subarray(0, size) : await this.#content(inode, 0, size);
@@ -316,8 +387,6 @@ class Reader implements ExtReader {
     return bytes;
   }
 }
-
-const SOCKET = 0xc000;
 
 /** The same in a tree, for what needs neither its content nor its other names. */
 function treeEntry(own: EntryAttributes & { path: string }, entry: ExtEntryKind): TreeEntry {

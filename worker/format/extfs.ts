@@ -2,10 +2,11 @@
  * Writes ext2, ext3 and ext4 file systems. Sources: Documentation/filesystems/ext4/*.rst of Linux; for the journal
  * journal.rst.
  *
- * Limitations: contents are in memory; no extended attributes, no checksums of metadata (GRUB 2.06 knows none), no hashed
+ * Limitations: extended attributes only of files that are kept, no checksums of metadata (GRUB 2.06 knows none), no hashed
  * directories, linear ones under the flag that allows both. Only what is not zero becomes part of the image.
  */
 
+import { setAttributeUsers } from "./extfs-attributes.ts";
 import { type DirectoryRecord, encodeDirectory, FILE_TYPES } from "./extfs-directory.ts";
 import {
   type BlockMap,
@@ -14,12 +15,15 @@ import {
   FORMAT_BITS,
   type Inode,
   MAP_BYTES,
+  type MappedRun,
   mapExtents,
   mapIndirect,
+  mapInOrder,
 } from "./extfs-inode.ts";
+import { type KeptFiles, type KeptInode, type Placement, placeKept } from "./extfs-kept.ts";
 import { BlockAllocator, INODE_BYTES, type Layout, planLayout, type Run } from "./extfs-layout.ts";
-import { comparePaths, type FileTree, FormatError, quote, type TreeEntry } from "./file-tree.ts";
-import { ImageWriter, type SparseImage } from "./sparse-image.ts";
+import { comparePaths, FileTree, FormatError, quote, type TreeEntry } from "./file-tree.ts";
+import { type ComposedImage, ImageWriter, type SparseImage } from "./sparse-image.ts";
 
 export type ExtKind = "ext2" | "ext3" | "ext4";
 
@@ -51,8 +55,24 @@ const encoder = new TextEncoder();
  * @throws FormatError when the tree does not fit, or has something that the file system cannot hold
  */
 export function encodeExt(tree: FileTree, options: ExtOptions): SparseImage {
-  return new ExtWriter(tree, options).write();
+  return new ExtWriter(tree, options).write().finish();
 }
+
+/**
+ * Writes a file system anew around files that are on a disk: they stay where they are, as far as that is free.
+ * @returns the file system of `options.size` bytes; its source 0 is the file system that it takes the place of
+ * @throws FormatError as `encodeExt` does
+ */
+export function rewriteExt(kept: KeptFiles, options: ExtOptions): ComposedImage {
+  return new ExtWriter(kept.tree, options, kept).write().compose();
+}
+
+const NONE: KeptFiles = {
+  tree: new FileTree(),
+  inodes: new Map(),
+  contents: new Map(),
+  like: { blockBytes: 0, inodesPerGroup: 0 },
+};
 
 /** What an inode says of its content, and where that goes. */
 type Placed = Pick<Inode, "size" | "map" | "hasExtents" | "blocks"> & { runs: readonly Run[] };
@@ -66,11 +86,15 @@ class ExtWriter {
   readonly #numbers = new Map<string, number>();
   readonly #inodes = new Map<number, Inode>();
   readonly #label: Uint8Array;
+  readonly #placement: Placement;
+  /** Blocks of extended attributes: by the number that they had, the one that they have, and who shares it. */
+  readonly #attributes = new Map<number, { block: number; users: number; bytes: Uint8Array<ArrayBuffer> }>();
   #journal: Inode | null = null;
 
   constructor(
     tree: FileTree,
     readonly options: ExtOptions,
+    private readonly kept: KeptFiles = NONE,
   ) {
     this.#label = encoder.encode(options.label);
     if (this.#label.length > 16)
@@ -83,12 +107,15 @@ class ExtWriter {
       this.#entries.push({ path: LOST_AND_FOUND, kind: "directory", mode: 0o700, uid: 0, gid: 0, mtime: time });
       this.#entries.sort((a, b) => comparePaths(a.path, b.path));
     }
-    this.#layout = planLayout(options.size, this.#entries.length + FIRST_INODE);
-    this.#allocator = new BlockAllocator(this.#layout);
+    const like = kept === NONE ? undefined : kept.like;
+    this.#layout = planLayout(options.size, this.#entries.length + FIRST_INODE, like);
+    this.#placement = placeKept(kept.inodes, this.#layout);
+    this.#allocator = new BlockAllocator(this.#layout, this.#placement.taken);
+    if (this.#allocator.free < 0) throw this.#full("/");
     this.#image = new ImageWriter(options.size);
   }
 
-  write(): SparseImage {
+  write(): ImageWriter {
     this.#number();
     const children = this.#children();
     const links = this.#countLinks();
@@ -98,9 +125,13 @@ class ExtWriter {
       const number = this.#numbers.get(entry.path) as number;
       this.#inodes.set(number, this.#writeEntry(entry, links.get(number) ?? 1, children));
     }
+    for (const { block, users, bytes } of this.#attributes.values()) {
+      setAttributeUsers(bytes, users);
+      this.#image.place(block * this.#layout.blockBytes, bytes);
+    }
     this.#writeInodes();
     this.#writeTables();
-    return this.#image.finish();
+    return this.#image;
   }
 
   #number(): void {
@@ -119,10 +150,11 @@ class ExtWriter {
     for (const { path, kind, ...entry } of this.#entries) {
       if (path === "/") continue;
       const parent = parentOf(path);
+      const isSocket = this.kept.inodes.get(path)?.format === FORMAT_BITS.socket;
       const type =
         kind === "device"
           ? FILE_TYPES[(entry as { device: "character" | "block" }).device]
-          : FILE_TYPES[kind === "hardlink" ? "file" : kind];
+          : FILE_TYPES[isSocket ? "socket" : kind === "hardlink" ? "file" : kind];
       const record = {
         inode: this.#numbers.get(path) as number,
         name: encoder.encode(path.slice(path.lastIndexOf("/") + 1)),
@@ -166,11 +198,13 @@ class ExtWriter {
 
   #writeEntry(entry: TreeEntry, links: number, children: ReadonlyMap<string, DirectoryRecord[]>): Inode {
     const { mode, uid, gid, mtime } = entry;
-    const base = { mode, uid, gid, mtime, links };
+    const kept = this.kept.inodes.get(entry.path);
+    const attributeBlock = kept?.attributes ? this.#share(kept.attributes, entry.path) : 0;
+    const base = { mode, uid, gid, mtime, links, before: kept?.before, attributeBlock };
     const empty = { size: 0, map: new Uint8Array(MAP_BYTES), hasExtents: false, blocks: 0 };
     switch (entry.kind) {
       case "file":
-        return { ...base, format: FORMAT_BITS.file, ...this.#writeContent(entry.content, entry.path) };
+        return { ...base, format: FORMAT_BITS.file, ...this.#writeFile(entry.path, entry.content, kept) };
       case "directory":
         return { ...base, format: FORMAT_BITS.directory, ...this.#writeDirectory(entry.path, children) };
       case "symlink": {
@@ -184,7 +218,7 @@ class ExtWriter {
       case "device":
         return { ...base, ...empty, format: FORMAT_BITS[entry.device], map: encodeDevice(entry.major, entry.minor) };
       case "fifo":
-        return { ...base, ...empty, format: FORMAT_BITS.fifo };
+        return { ...base, ...empty, format: kept?.format ?? FORMAT_BITS.fifo };
       case "hardlink":
         throw new FormatError(`Cannot store ${quote(entry.path)}: a hard link has no inode of its own`, entry.path);
     }
@@ -216,25 +250,97 @@ class ExtWriter {
     return placed;
   }
 
+  #writeFile(path: string, content: Uint8Array, kept: KeptInode | undefined): Placed {
+    const added = this.kept.contents.get(path);
+    if (!added) return kept ? this.#writeKept(path, kept) : this.#writeContent(content, path);
+    const { blockBytes } = this.#layout;
+    const placed = this.#place(added.size);
+    if (!placed) throw this.#full(path);
+    let from = 0;
+    for (const { start, length: count } of placed.runs) {
+      const length = Math.min(count * blockBytes, added.size - from);
+      this.#image.refer({ offset: start * blockBytes, length, source: added.source, from });
+      from += length;
+    }
+    return placed;
+  }
+
+  #writeKept(path: string, { size }: KeptInode): Placed {
+    const { blockBytes } = this.#layout;
+    const { stay, move } = this.#placement.files.get(path) ?? { stay: [], move: [] };
+    const runs: MappedRun[] = [...stay];
+    const put = (start: number, from: number, count: number, bytes: Uint8Array<ArrayBuffer> | undefined): void => {
+      const [offset, length] = [start * blockBytes, count * blockBytes];
+      if (bytes) this.#image.place(offset, bytes);
+      else this.#image.refer({ offset, length, source: 0, from: from * blockBytes });
+    };
+    for (const { start, length, bytes } of stay) put(start, start, length, bytes);
+    for (const run of move) {
+      const found = this.#allocator.allocate(run.length);
+      if (!found) throw this.#full(path);
+      let done = 0;
+      for (const { start, length } of found) {
+        const bytes = run.bytes?.subarray(done * blockBytes, (done + length) * blockBytes);
+        put(start, run.start + done, length, bytes);
+        runs.push({ logical: run.logical + done, start, length });
+        done += length;
+      }
+    }
+    const placed = this.#map(size, joinRuns(runs));
+    if (!placed) throw this.#full(path);
+    return placed;
+  }
+
+  /** A block of attributes, once for all that had the same. @returns where it is */
+  #share({ block: before, bytes }: NonNullable<KeptInode["attributes"]>, path: string): number {
+    let shared = this.#attributes.get(before);
+    if (!shared) {
+      const block = this.#allocator.allocate(1)?.[0]?.start;
+      if (block === undefined) throw this.#full(path);
+      shared = { block, users: 0, bytes };
+      this.#attributes.set(before, shared);
+    }
+    shared.users += 1;
+    return shared.block;
+  }
+
   /** Takes blocks for so many bytes and writes their map. @returns null without room */
   #place(size: number): Placed | null {
+    const runs = this.#allocator.allocate(Math.ceil(size / this.#layout.blockBytes));
+    return runs && this.#map(size, mapInOrder(runs));
+  }
+
+  /** Writes where a file's blocks are. @returns null without room */
+  #map(size: number, runs: readonly MappedRun[]): Placed | null {
     const { blockBytes } = this.#layout;
-    const count = Math.ceil(size / blockBytes);
-    const runs = this.#allocator.allocate(count);
-    const map: BlockMap | null =
-      runs && (this.options.kind === "ext4" ? mapExtents : mapIndirect)(runs, this.#allocator, blockBytes);
-    if (!runs || !map) return null;
+    const map: BlockMap | null = (this.options.kind === "ext4" ? mapExtents : mapIndirect)(
+      runs,
+      this.#allocator,
+      blockBytes,
+    );
+    if (!map) return null;
     for (const { block, bytes } of map.tables) this.#image.place(block * blockBytes, bytes);
+    const count = runs.reduce((sum, { length }) => sum + length, 0);
     return { size, runs, map: map.map, hasExtents: map.hasExtents, blocks: count + map.tables.length };
   }
 
   #full(path: string): FormatError {
-    const needed = this.#entries.reduce((sum, entry) => sum + (entry.kind === "file" ? entry.content.length : 0), 0);
+    const { inodes, contents } = this.kept;
+    const sizeOf = (entry: TreeEntry): number =>
+      entry.kind === "file"
+        ? (contents.get(entry.path)?.size ?? this.#storedBytes(inodes.get(entry.path)) ?? entry.content.length)
+        : 0;
+    const needed = this.#entries.reduce((sum, entry) => sum + sizeOf(entry), 0);
     const mb = (bytes: number): string => `${Math.ceil(bytes / 1024 / 1024)} MB`;
     return new FormatError(
       `Cannot fit ${mb(needed)} of files: the file system has ${mb(this.options.size)}, its own tables included`,
       path,
     );
+  }
+
+  /** What a file takes, holes not counted. */
+  #storedBytes(kept: KeptInode | undefined): number | undefined {
+    return kept && kept.runs.reduce((sum, { length }) => sum + length, 0) * this.#layout.blockBytes;
   }
 
   /** A journal with nothing in it: its superblock, and zeros. */
@@ -292,10 +398,14 @@ class ExtWriter {
     let freeBlocks = 0;
     let freeInodes = 0;
     for (const [index, group] of groups.entries()) {
-      const usedBlocks = this.#allocator.firstFree(index) - group.start;
+      const runs = this.#allocator.used(index).map((run) => ({ ...run, start: run.start - group.start }));
+      const usedBlocks = runs.reduce((sum, { length }) => sum + length, 0);
       const usedInodes = Math.min(inodesPerGroup, Math.max(0, lastInode - index * inodesPerGroup));
-      this.#image.place(group.blockBitmap * blockBytes, bitmap(usedBlocks, group.blocks, blockBytes));
-      this.#image.place(group.inodeBitmap * blockBytes, bitmap(usedInodes, inodesPerGroup, blockBytes));
+      this.#image.place(group.blockBitmap * blockBytes, bitmap(runs, group.blocks, blockBytes));
+      this.#image.place(
+        group.inodeBitmap * blockBytes,
+        bitmap([{ start: 0, length: usedInodes }], inodesPerGroup, blockBytes),
+      );
       const at = index * 32;
       view.setUint32(at, group.blockBitmap, true);
       view.setUint32(at + 4, group.inodeBitmap, true);
@@ -400,15 +510,32 @@ function journalBlocks(blocks: number): number {
   return 65_536;
 }
 
-/** The first `used` bits are set, and those behind `total`, which stand for nothing. */
-function bitmap(used: number, total: number, bytes: number): Uint8Array<ArrayBuffer> {
+/** The bits of `used` are set, and those behind `total`, which stand for nothing. */
+function bitmap(used: readonly Run[], total: number, bytes: number): Uint8Array<ArrayBuffer> {
   const map = new Uint8Array(bytes);
-  map.fill(0xff, 0, used >> 3);
-  if (used & 7) map[used >> 3] = (1 << (used & 7)) - 1;
-  for (let bit = total; bit < bytes * 8 && bit & 7; bit += 1)
-    map[bit >> 3] = (map[bit >> 3] as number) | (1 << (bit & 7));
-  map.fill(0xff, Math.ceil(total / 8));
+  for (const { start, length } of used) setBits(map, start, start + length);
+  setBits(map, total, bytes * 8);
   return map;
+}
+
+function setBits(map: Uint8Array, from: number, to: number): void {
+  const whole = Math.min(to, Math.ceil(from / 8) * 8);
+  for (let bit = from; bit < whole; bit += 1) map[bit >> 3] = (map[bit >> 3] as number) | (1 << (bit & 7));
+  if (whole === to) return;
+  map.fill(0xff, whole >> 3, to >> 3);
+  if (to & 7) map[to >> 3] = (map[to >> 3] as number) | ((1 << (to & 7)) - 1);
+}
+
+/** In the order of the file, those that follow each other on the disk as one. */
+function joinRuns(runs: MappedRun[]): MappedRun[] {
+  const joined: MappedRun[] = [];
+  for (const run of runs.sort((a, b) => a.logical - b.logical)) {
+    const last = joined.at(-1);
+    if (last && last.logical + last.length === run.logical && last.start + last.length === run.start)
+      last.length += run.length;
+    else joined.push({ logical: run.logical, start: run.start, length: run.length });
+  }
+  return joined;
 }
 
 function parentOf(path: string): string {

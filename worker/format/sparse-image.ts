@@ -17,6 +17,28 @@ export interface SparseImage {
   extents: readonly Extent[];
 }
 
+/** Bytes of an image that are to be copied from elsewhere. */
+export interface Reference {
+  /** In bytes from the image's start. */
+  offset: number;
+  length: number;
+  /** Which of the sources; 0 is the disk that the image takes the place of. */
+  source: number;
+  /** In bytes from the source's start. */
+  from: number;
+}
+
+/** An image that is made of others: it takes memory for what is new alone. Order and zeros as in a SparseImage. */
+export interface ComposedImage {
+  /** In bytes. */
+  size: number;
+  pieces: readonly Piece[];
+}
+
+export type Piece = Extent | Reference;
+
+export const lengthOf = (piece: Piece): number => ("bytes" in piece ? piece.bytes.length : piece.length);
+
 /** A disk to read from: an image in memory, a stored disk, a file. */
 export interface BlockSource {
   /** In bytes. */
@@ -28,9 +50,9 @@ export interface BlockSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Collects extents in any order. */
+/** Collects pieces in any order. */
 export class ImageWriter {
-  readonly #extents: Extent[] = [];
+  readonly #pieces: Piece[] = [];
 
   /** @param size of the image in bytes */
   constructor(readonly size: number) {}
@@ -40,9 +62,20 @@ export class ImageWriter {
    * @throws FormatError when they reach beyond the image's end
    */
   place(offset: number, bytes: Uint8Array<ArrayBuffer>): void {
-    if (offset < 0 || offset + bytes.length > this.size)
-      throw new FormatError(`Cannot write ${bytes.length} bytes at ${offset}: the image ends at ${this.size}`);
-    if (bytes.length > 0) this.#extents.push({ offset, bytes });
+    this.#add({ offset, bytes });
+  }
+
+  /** Says what is to be copied from a source. @throws FormatError as `place` does */
+  refer(reference: Reference): void {
+    this.#add(reference);
+  }
+
+  #add(piece: Piece): void {
+    const { offset } = piece;
+    const length = lengthOf(piece);
+    if (offset < 0 || offset + length > this.size)
+      throw new FormatError(`Cannot write ${length} bytes at ${offset}: the image ends at ${this.size}`);
+    if (length > 0) this.#pieces.push(piece);
   }
 
   /** Puts a whole image into this one, say a partition into its disk. @throws FormatError as `place` does */
@@ -50,16 +83,35 @@ export class ImageWriter {
     for (const extent of image.extents) this.place(offset + extent.offset, extent.bytes);
   }
 
-  /** @throws FormatError when two extents overlap */
+  /** @throws FormatError when two pieces overlap, or one is a reference */
   finish(): SparseImage {
-    const extents = this.#extents.sort((a, b) => a.offset - b.offset);
-    let end = 0;
-    for (const { offset, bytes } of extents) {
-      if (offset < end) throw new FormatError(`Cannot write at ${offset}: what stands before it reaches to ${end}`);
-      end = offset + bytes.length;
-    }
-    return { size: this.size, extents };
+    const { size, pieces } = this.compose();
+    const extents = pieces.map((piece) => {
+      if ("bytes" in piece) return piece;
+      throw new FormatError(`Cannot write at ${piece.offset}: the bytes are elsewhere`);
+    });
+    return { size, extents };
   }
+
+  /** References that go on from one another become one. @throws FormatError when two pieces overlap */
+  compose(): ComposedImage {
+    const pieces: Piece[] = [];
+    let end = 0;
+    for (const piece of this.#pieces.sort((a, b) => a.offset - b.offset)) {
+      if (piece.offset < end)
+        throw new FormatError(`Cannot write at ${piece.offset}: what stands before it reaches to ${end}`);
+      const last = pieces.at(-1);
+      if (last && piece.offset === end && goesOn(last, piece)) last.length += lengthOf(piece);
+      else pieces.push("bytes" in piece ? piece : { ...piece });
+      end = piece.offset + lengthOf(piece);
+    }
+    return { size: this.size, pieces };
+  }
+}
+
+function goesOn(last: Piece, next: Piece): last is Reference {
+  if ("bytes" in last || "bytes" in next) return false;
+  return last.source === next.source && last.from + last.length === next.from;
 }
 
 /** Reads an image in memory. */
