@@ -87,6 +87,6 @@ export function formatDisk({ fileSystem, sizeBytes, identity }: FormatRequest): 
 }
 
 /** In GRUB's scripts as in a shell's: nothing is special between single quotes. */
-function quoteForGrub(text: string): string {
+export function quoteForGrub(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -9,6 +9,7 @@ ARTEFACTS=(
   "busybox.links busybox busybox GPL-2.0-only"
   "boot.img grub grub-pc-bin GPL-3.0-or-later"
   "core.img grub grub-pc-bin GPL-3.0-or-later"
+  "cd.img grub grub-pc-bin GPL-3.0-or-later"
   "bios.bin bios seabios LGPL-3.0-only"
   "vgabios.bin bios seabios LGPL-3.0-only"
 )

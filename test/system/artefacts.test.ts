@@ -13,6 +13,7 @@ const NAMES = [
   "busybox.links",
   "boot.img",
   "core.img",
+  "cd.img",
   "bios.bin",
   "vgabios.bin",
 ];
