@@ -4,7 +4,7 @@
  */
 import { Deflate, deflateSync, Gzip, Inflate, inflateSync } from "fflate";
 import { crc32, crc32OfZeros } from "./format/crc32.ts";
-import type { DiskStream } from "./format/disk-stream.ts";
+import { clustersOf, type DiskStream } from "./format/disk-stream.ts";
 import { FormatError } from "./format/file-tree.ts";
 
 /** Bytes that go into the compressor at once: cancelling waits for no more than these. */
@@ -17,6 +17,8 @@ const SLICE_MS = 30;
  */
 const STREAM_LEVEL = 3;
 const CLUSTER_LEVEL = 1;
+/** What the compressor gets at once. */
+const PUSH_BYTES = 64 * 1024;
 /** Zeros of this length are packed once and for all. */
 const HOLE_BYTES = 1024 * 1024;
 
@@ -97,20 +99,17 @@ export async function* gzipDisk(disk: DiskStream, work: Work = {}): AsyncGenerat
         await pause();
       }
     }
-    for (; left > 0; left -= Math.min(left, CHUNK_BYTES))
-      yield* packer.push(new Uint8Array(Math.min(left, CHUNK_BYTES)));
+    if (left > 0) yield* packer.push(new Uint8Array(left));
   }
   yield GZIP_HEADER.slice();
-  for await (const { offset, bytes } of disk.extents()) {
-    if (offset < end || offset + bytes.length > disk.size)
-      throw new FormatError(`Cannot write the disk: what is at ${offset} is not behind ${end} and within ${disk.size}`);
+  for await (const { index, bytes } of clustersOf(disk, PUSH_BYTES)) {
+    const offset = index * PUSH_BYTES;
+    const part = bytes.subarray(0, disk.size - offset);
     yield* zeros(offset - end);
-    for (const part of cut(bytes)) {
-      crc = crc32(part, crc);
-      yield* packer.push(part);
-      await pause();
-    }
-    end = offset + bytes.length;
+    crc = crc32(part, crc);
+    yield* packer.push(part);
+    await pause();
+    end = offset + part.length;
     work.onProgress?.(end);
   }
   yield* zeros(disk.size - end);
@@ -147,6 +146,11 @@ export function deflateStream(
     yield* packer.finish();
   }
   return { packed: packed(), result: () => ({ crc, size }) };
+}
+
+/** Raw deflate of something that is in memory. */
+export function deflateBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return deflateSync(bytes, { level: 6 }) as Uint8Array<ArrayBuffer>;
 }
 
 /** Raw deflate of a cluster of a disk. */
@@ -249,7 +253,10 @@ function gzipTrailer(crc: number, size: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(view.buffer as ArrayBuffer);
 }
 
-/** Deflates piece by piece; what comes out is handed over at once. */
+/**
+ * Deflates piece by piece; what comes out is handed over at once. fflate's result depends on how its input is cut: it gets
+ * pieces of one length, however they come.
+ */
 function createPacker(): {
   push(bytes: Uint8Array): Uint8Array<ArrayBuffer>[];
   /** All that was pushed comes out, and the last byte is whole. */
@@ -257,6 +264,8 @@ function createPacker(): {
   finish(): Uint8Array<ArrayBuffer>[];
 } {
   let parts: Uint8Array<ArrayBuffer>[] = [];
+  const held = new Uint8Array(PUSH_BYTES);
+  let heldBytes = 0;
   const deflate = new Deflate({ level: STREAM_LEVEL }, (part) => {
     if (part.length > 0) parts.push(part as Uint8Array<ArrayBuffer>);
   });
@@ -265,12 +274,27 @@ function createPacker(): {
     parts = [];
     return taken;
   };
+  const pushHeld = (isLast: boolean): void => {
+    deflate.push(held.subarray(0, heldBytes), isLast);
+    heldBytes = 0;
+  };
   return {
     push(bytes) {
-      deflate.push(bytes);
+      for (let at = 0; at < bytes.length; ) {
+        const part = bytes.subarray(at, at + PUSH_BYTES - heldBytes);
+        at += part.length;
+        if (part.length === PUSH_BYTES) {
+          deflate.push(part);
+          continue;
+        }
+        held.set(part, heldBytes);
+        heldBytes += part.length;
+        if (heldBytes === PUSH_BYTES) pushHeld(false);
+      }
       return take();
     },
     flush() {
+      pushHeld(false);
       deflate.flush();
       // In fflate 0.8.3, flush(true) writes the empty block that ends at a whole byte to the wrong place.
       const { r } = (deflate as unknown as { s: { r: number } }).s;
@@ -278,7 +302,7 @@ function createPacker(): {
       return [...take(), Uint8Array.of((r >> 3) & 0xff, ...(isTwo ? [0] : []), 0, 0, 0xff, 0xff)];
     },
     finish() {
-      deflate.push(new Uint8Array(0), true);
+      pushHeld(true);
       return take();
     },
   };

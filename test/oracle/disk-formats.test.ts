@@ -1,15 +1,26 @@
 /** Disk images in the formats of others, judged by qemu-img and gzip. */
 import { execFileSync } from "node:child_process";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { deflateCluster, gzipDisk } from "../../worker/compress.ts";
+import { deflateCluster, gzipDisk, inflateCluster } from "../../worker/compress.ts";
 import { crc32, crc32OfZeros } from "../../worker/format/crc32.ts";
 import { type DiskStream, streamOf } from "../../worker/format/disk-stream.ts";
 import { encodeCompressedQcow2, encodePlainQcow2, plainQcow2Bytes } from "../../worker/format/qcow2.ts";
-import type { SparseImage } from "../../worker/format/sparse-image.ts";
-import { collect, noise, sampleDisk, scratchFolder, writePieces, writeRaw, writeStream } from "./images.ts";
+import { openQcow2 } from "../../worker/format/qcow2-reader.ts";
+import type { Extent, SparseImage } from "../../worker/format/sparse-image.ts";
+import { encodeVmdk } from "../../worker/format/vmdk.ts";
+import {
+  bytesSource,
+  collect,
+  noise,
+  sampleDisk,
+  scratchFolder,
+  writePieces,
+  writeRaw,
+  writeStream,
+} from "./images.ts";
 
 const MIB = 1024 * 1024;
 const scratch = scratchFolder("formats");
@@ -26,8 +37,11 @@ function judge(format: string, path: string, rawPath = raw): void {
   expect(qemuImg("compare", "-f", format, "-F", "raw", path, rawPath)).toContain("Images are identical");
 }
 
-/** A disk that does not tell where it has something. */
-const blind = (image: SparseImage): DiskStream => ({ size: image.size, extents: () => image.extents });
+/** A disk that tells where it has something. */
+const telling = (image: SparseImage): DiskStream => ({
+  ...streamOf(image),
+  runs: () => image.extents.map(({ offset, bytes }) => ({ offset, length: bytes.length })),
+});
 
 /** Random disks of up to 4 MiB. */
 const disks: fc.Arbitrary<SparseImage> = fc
@@ -54,8 +68,8 @@ describe("qcow2", () => {
     ["plain", (disk: DiskStream) => encodePlainQcow2(disk)],
   ])("%s is whole and the same for qemu-img", async (name, encode) => {
     for (const [kind, disk] of [
-      ["known", streamOf(sampleDisk())],
-      ["blind", blind(sampleDisk())],
+      ["known", telling(sampleDisk())],
+      ["blind", streamOf(sampleDisk())],
     ] as const)
       judge("qcow2", await writePieces(join(scratch, `${name}-${kind}.qcow2`), encode(disk)));
     const empty: SparseImage = { size: 5 * MIB, extents: [] };
@@ -136,12 +150,156 @@ describe("qcow2", () => {
   });
 });
 
+describe("vmdk", () => {
+  it("is whole and the same for qemu-img", async () => {
+    for (const [kind, disk] of [
+      ["known", telling(sampleDisk())],
+      ["blind", streamOf(sampleDisk())],
+      ["random", streamOf((fc.sample(disks, { numRuns: 1, seed: 8 }) as [SparseImage])[0])],
+    ] as const) {
+      const path = await writeStream(join(scratch, `${kind}.vmdk`), encodeVmdk(disk, "disk.vmdk"));
+      const image = { size: disk.size, extents: [...(disk.extents() as SparseImage["extents"])] };
+      judge("vmdk", path, kind === "random" ? writeRaw(join(scratch, "random.raw"), image) : raw);
+      expect(qemuImg("info", path)).toContain("create type: monolithicSparse");
+    }
+  });
+
+  it("is written to by QEMU as a disk of its own", async () => {
+    const path = await writeStream(join(scratch, "written.vmdk"), encodeVmdk(streamOf(sampleDisk()), "written.vmdk"));
+    const copy = writeRaw(join(scratch, "written.raw"), sampleDisk());
+    for (const [format, file] of [
+      ["vmdk", path],
+      ["raw", copy],
+    ] as const)
+      execFileSync("qemu-io", ["-f", format, "-c", "write -P 7 100M 1M", "-c", "write -P 9 2M 100k", file], {
+        stdio: "pipe",
+      });
+    judge("vmdk", path, copy);
+  });
+
+  it("refuses half a sector", async () => {
+    await expect(collect(encodeVmdk({ size: 1000, extents: () => [] }, "x"))).rejects.toThrow(
+      "1000 bytes are no whole sectors",
+    );
+  });
+});
+
+/** The disk that our reader sees, as a raw file. */
+async function readBack(path: string): Promise<string> {
+  const image = await openQcow2(bytesSource(readFileSync(path)), inflateCluster, "Cannot open it");
+  const extents: Extent[] = [];
+  for await (const extent of image.extents()) extents.push(extent);
+  return writeRaw(join(scratch, "back.raw"), { size: image.size, extents });
+}
+
+describe("the qcow2 reader", () => {
+  it.each([
+    ["as it is", ["-O", "qcow2"]],
+    ["packed", ["-c", "-O", "qcow2"]],
+    ["of version 2", ["-O", "qcow2", "-o", "compat=0.10"]],
+    ["of version 2, packed", ["-c", "-O", "qcow2", "-o", "compat=0.10"]],
+    ["of small clusters", ["-c", "-O", "qcow2", "-o", "cluster_size=4k"]],
+    ["of large clusters", ["-c", "-O", "qcow2", "-o", "cluster_size=2M"]],
+    ["with wide counts", ["-O", "qcow2", "-o", "refcount_bits=64,lazy_refcounts=on"]],
+  ])("reads what qemu-img made, %s", async (_, words) => {
+    const path = join(scratch, "made.qcow2");
+    qemuImg("convert", ...words, raw, path);
+    execFileSync("cmp", [await readBack(path), raw]);
+  });
+
+  it("reads ours, one with a snapshot inside and overwritten clusters, and one with clusters marked as zeros", async () => {
+    const path = await writePieces(
+      join(scratch, "snap.qcow2"),
+      encodeCompressedQcow2(streamOf(sampleDisk()), deflateCluster),
+    );
+    execFileSync("cmp", [await readBack(path), raw]);
+    const copy = writeRaw(join(scratch, "snap.raw"), sampleDisk());
+    qemuImg("snapshot", "-c", "before", path);
+    for (const [format, file] of [
+      ["qcow2", path],
+      ["raw", copy],
+    ] as const)
+      execFileSync("qemu-io", ["-f", format, "-c", "write -P 7 2M 300k", "-c", "write -z 64k 128k", file], {
+        stdio: "pipe",
+      });
+    execFileSync("cmp", [await readBack(path), copy]);
+    expect((await openQcow2(bytesSource(readFileSync(path)), inflateCluster, "")).hasSnapshots).toBe(true);
+  });
+
+  it("refuses in words what it does not read", async () => {
+    const make = (...words: string[]): string => {
+      qemuImg("create", "-f", "qcow2", ...words);
+      return join(scratch, "refused.qcow2");
+    };
+    const path = join(scratch, "refused.qcow2");
+    const secret = ["--object", "secret,id=s,data=abc"];
+    for (const [words, message] of [
+      [["-b", raw, "-F", "raw", path], "it needs a backing file"],
+      [
+        [...secret, "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", path, "1M"],
+        "it is encrypted",
+      ],
+      [["-o", `data_file=${join(scratch, "data.raw")}`, path, "1M"], "its data are in another file"],
+      [["-o", "extended_l2=on,cluster_size=128k", path, "1M"], "it has subclusters"],
+      [["-o", "compression_type=zstd", path, "1M"], "it is packed with zstd"],
+      [[path, "65G"], "its disk would have 69793218560 bytes"],
+    ] as const)
+      await expect(readBack(make(...words)), message).rejects.toThrow(`Cannot open it: ${message}`);
+  });
+
+  it("refuses tables that claim the same data twice, and data that are not there", async () => {
+    const path = await writePieces(join(scratch, "hostile.qcow2"), encodePlainQcow2(streamOf(sampleDisk())));
+    const good = readFileSync(path);
+    const table = Number(good.readBigUInt64BE(Number(good.readBigUInt64BE(40))) & 0x00ff_ffff_ffff_ffffn);
+    const tampered = async (change: (bytes: Buffer) => void): Promise<string> => {
+      const bytes = Buffer.from(good);
+      change(bytes);
+      writeFileSync(join(scratch, "tampered.qcow2"), bytes);
+      return readBack(join(scratch, "tampered.qcow2"));
+    };
+    await expect(tampered((b) => b.copy(b, table + 8, table, table + 8))).rejects.toThrow(
+      /the data of 65536 is at \d+, where something else is/,
+    );
+    await expect(tampered((b) => b.writeBigUInt64BE(1n << 40n, table))).rejects.toThrow(
+      `the data of 0 would be at ${2 ** 40}, the file ends`,
+    );
+    await expect(tampered((b) => b.writeBigUInt64BE(0n | 512n, table))).rejects.toThrow(
+      "which is no start of a cluster",
+    );
+    await expect(
+      tampered((b) =>
+        b.copy(b, Number(b.readBigUInt64BE(40)) + 8, Number(b.readBigUInt64BE(40)), Number(b.readBigUInt64BE(40)) + 8),
+      ),
+    ).rejects.toThrow("the table 1 is at");
+    await expect(tampered((b) => b.writeBigUInt64BE((1n << 62n) | 700_000n, table))).rejects.toThrow(
+      "the data at 700000 are damaged",
+    );
+  });
+});
+
 describe("gzipped images", () => {
   it("unpack to the raw image, holes and all", async () => {
     const path = await writeStream(join(scratch, "sample.img.gz"), gzipDisk(streamOf(sampleDisk())));
     execFileSync("sh", ["-c", `gunzip -c ${path} | cmp - ${raw}`]);
     // 520 MiB of zeros, packed by gzip at most a thousandfold.
     expect(readFileSync(path).length).toBeLessThan(1_800_000);
+  });
+
+  it("and packed members do not depend on how the disk comes in pieces", async () => {
+    const disk = sampleDisk(6 * MIB);
+    const whole = new Uint8Array(6 * MIB);
+    const extents = disk.extents.filter(({ offset, bytes }) => offset + bytes.length <= 6 * MIB);
+    for (const { offset, bytes } of extents) whole.set(bytes, offset);
+    const inPieces = (step: number): SparseImage["extents"] =>
+      Array.from({ length: Math.ceil(whole.length / step) }, (_, at) => ({
+        offset: at * step,
+        bytes: whole.slice(at * step, (at + 1) * step),
+      }));
+    const packed = await collect(gzipDisk(streamOf({ size: disk.size, extents })));
+    for (const step of [4096, 100_000, 6 * MIB])
+      expect(
+        Buffer.compare(await collect(gzipDisk(streamOf({ size: disk.size, extents: inPieces(step) }))), packed),
+      ).toBe(0);
   });
 
   it("are one stream, which browsers unpack as well", async () => {

@@ -36,11 +36,7 @@ export interface Cluster {
 const STEP_BYTES = 1024 * 1024;
 
 export function streamOf(image: SparseImage): DiskStream {
-  return {
-    size: image.size,
-    extents: () => image.extents,
-    runs: () => image.extents.map(({ offset, bytes }) => ({ offset, length: bytes.length })),
-  };
+  return { size: image.size, extents: () => image.extents };
 }
 
 /** A disk that is read piece by piece; what is zero in it is found by reading. */

@@ -13,6 +13,7 @@
  * says where those are, at the very end: it needs a file to be written at any place. A plain image comes in order.
  */
 import { alignTo, clustersOf, type DiskStream, type Piece, usedClusters } from "./disk-stream.ts";
+import { FormatError } from "./file-tree.ts";
 
 export const CLUSTER_BITS = 16;
 export const CLUSTER_BYTES = 1 << CLUSTER_BITS;
@@ -106,7 +107,7 @@ export async function* encodePlainQcow2(disk: DiskStream): AsyncGenerator<Piece,
     // Clusters of zeros have a place when the disk did not know them for such.
     while (next < used.length && (used[next] as number) < index)
       yield { offset: data + next++ * CLUSTER_BYTES, bytes: zeros() };
-    if (used[next] !== index) throw new RangeError(`Cannot write the disk: its cluster ${index} is in no run`);
+    if (used[next] !== index) throw new FormatError(`Cannot write the disk: its cluster ${index} is in no run`);
     yield { offset: data + next++ * CLUSTER_BYTES, bytes };
   }
   while (next < used.length) yield { offset: data + next++ * CLUSTER_BYTES, bytes: zeros() };
