@@ -199,6 +199,12 @@ class RunningRelay implements Relay {
     const path = pathOf(request);
     if (path === "/healthz") return this.answerHealth(response);
     if (path === "/metrics") return this.answerMetrics(request, response);
+    // The static site's own says that there is none.
+    if (path === "/relay.json") {
+      response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" });
+      response.end('{ "relay": "relay" }\n');
+      return;
+    }
     if (path === "/relay") {
       response.setHeader("Upgrade", "websocket");
       return answer(response, 426, "Cannot show this as a page: it is for websockets, see docs/relay-protocol.md");

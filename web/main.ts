@@ -16,6 +16,7 @@ import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
+import { findRelay } from "./relay-place.ts";
 import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
@@ -50,6 +51,7 @@ async function start(): Promise<void> {
   const loadSystem = createSystemLoader(downloads, find, emulatorFile);
   // The largest downloads start before anything else is done.
   loadSystem().catch(() => {});
+  const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
   const builder = createBuilder(systemUrl);
   builder.prepare();
   const text = () => textOf(store.state.language);
@@ -146,7 +148,7 @@ async function start(): Promise<void> {
     store,
     notify,
     wish: wishes.relay,
-    ownRelay: new URL("./relay", document.baseURI.replace(/^http/, "ws")).href,
+    ownRelay,
     projectRelay: () => workspace.project.network.relay,
     setProjectRelay: (relay) => workspace.setNetwork({ relay }),
     card: () => workspace.project.network.card ?? "virtio",

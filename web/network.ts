@@ -3,8 +3,17 @@
  * it. The guest's card is always plugged in; without a relay its frames go nowhere.
  */
 import type { CommandResult } from "./agent.ts";
+import { LIST_PORTS, readPorts } from "./listening-ports.ts";
 import type { Notify } from "./notify.ts";
-import { connectRelay, type RelayClient, type RelayEvents, type RelayForward } from "./relay-client.ts";
+import { OpenConnections } from "./open-connections.ts";
+import {
+  connectRelay,
+  type RelayClient,
+  type RelayEvents,
+  type RelayForward,
+  type RelaySubnet,
+} from "./relay-client.ts";
+import { toWebSocket } from "./relay-place.ts";
 import type { NetworkActions, NetworkState, Store } from "./state.ts";
 import { textOf } from "./text.ts";
 
@@ -32,8 +41,8 @@ export interface NetworkParts {
   notify: Notify;
   /** What the address asks for: "off", another relay, or null. */
   wish: string | null;
-  /** The page's own relay. */
-  ownRelay: string;
+  /** The page's own relay, or null when its server has none. */
+  ownRelay: Promise<string | null>;
   /** What the project says; null for the page's own. */
   projectRelay(): string | null;
   setProjectRelay(relay: string | null): void;
@@ -47,9 +56,10 @@ const RATE_MS = 1000;
 /** The same refusal is shown again after this: a program that tries for ever does not fill the page. */
 const REFUSAL_MS = 10_000;
 const READY_MS = 15_000;
-/** Asks for an address again: what it had may not be the right one any more. */
-const RENEW = "killall -USR2 udhcpc; killall -USR1 udhcpc";
-const LIST_PORTS = "netstat -ltunp 2>/dev/null";
+/** Asks DHCP whether the guest's address is still its own, or for one when it has none. */
+const RENEW = "killall -USR1 udhcpc";
+/** Its address is another one now: it gives the old one back first. */
+const RELEASE = "killall -USR2 udhcpc; killall -USR1 udhcpc";
 
 export function createNetwork(parts: NetworkParts): Network {
   const { store, notify } = parts;
@@ -59,8 +69,15 @@ export function createNetwork(parts: NetworkParts): Network {
   let isRunning = false;
   /** The room to be in, whatever happens to the connection. */
   let room: { name: string; secret: string } | null = null;
+  let isLooking = false;
   let wish = parts.wish;
-  let hasBeenOnline = false;
+  /** The page's own relay; undefined while it is not known. */
+  let own: string | null | undefined;
+  /** Counts connections that were wanted: what comes late belongs to none. */
+  let wanted = 0;
+  let connections = new OpenConnections();
+  /** What the guest's user wants forwarded, whatever happens to the connection. */
+  let forwarded: RelayForward[] = [];
   let sent = 0;
   let received = 0;
   let seen = { at: performance.now(), sent: 0, received: 0 };
@@ -69,7 +86,8 @@ export function createNetwork(parts: NetworkParts): Network {
 
   const emit = (change: Partial<NetworkState>): void =>
     store.update((state) => ({ ...state, network: { ...state.network, ...change } }));
-  const address = (): string => toWebSocket(wish ?? parts.projectRelay() ?? "") ?? parts.ownRelay;
+  /** The relay that is asked for. @returns null for the page's own */
+  const chosen = (): string | null => toWebSocket(wish ?? parts.projectRelay() ?? "");
   const shownRelay = (): string => (wish === "off" ? null : wish) ?? parts.projectRelay() ?? "";
 
   const measure = (): void => {
@@ -91,27 +109,21 @@ export function createNetwork(parts: NetworkParts): Network {
       received += frame.length;
       parts.sendFrame(frame);
     },
-    onHello({ resumed, gateway, forwards, room: present }) {
+    onHello({ resumed, subnet, forwards, room: present }) {
       emit({
         status: "online",
         reason: null,
         retryAt: null,
-        gateway,
+        gateway: subnet.gateway,
         forwards,
         room: present?.name ?? null,
         roomSecret: present ? (room?.secret ?? null) : null,
         roomMembers: present?.members ?? 0,
         ...(resumed ? {} : { guestAddress: null }),
       });
-      if (hasBeenOnline && !resumed) void parts.run(RENEW, 5000).catch(() => {});
-      hasBeenOnline = true;
-      if (room && !present)
-        attempt(() =>
-          (client as RelayClient).join(
-            (room as NonNullable<typeof room>).name,
-            (room as NonNullable<typeof room>).secret,
-          ),
-        );
+      if (!resumed) begin(subnet);
+      const joined = room;
+      if (joined && !present) attempt(() => (client as RelayClient).join(joined.name, joined.secret));
     },
     onAddress: (guestAddress) => emit({ guestAddress }),
     onRoom(present, renew) {
@@ -120,7 +132,9 @@ export function createNetwork(parts: NetworkParts): Network {
         roomSecret: present ? (room?.secret ?? null) : null,
         roomMembers: present?.members ?? 0,
       });
-      if (renew) void parts.run(RENEW, 5000).catch(() => {});
+      if (!renew) return;
+      resetConnections(() => false);
+      tellGuest(RELEASE);
     },
     onRefusal(words) {
       emit({ reason: words });
@@ -132,21 +146,31 @@ export function createNetwork(parts: NetworkParts): Network {
     },
     onError: (words) => emit({ reason: words }),
     onClose(words, retryAt, everOpen) {
-      const isOwn = address() === parts.ownRelay;
-      // A page on a plain web server has no relay, and that is no fault.
-      if (!everOpen && isOwn) {
-        end();
-        emit({ ...AT_REST, status: "none", reason: text().noneHere });
-      } else if (retryAt === null) {
-        end();
-        emit({ ...AT_REST, status: "waiting", reason: words || text().broken, retryAt: null });
-      } else
-        emit({
-          status: "waiting",
-          reason: words || (everOpen ? text().broken : text().unreachable(address())),
-          retryAt,
-        });
+      const reason = words || (everOpen ? text().broken : text().unreachable(chosen() ?? own ?? ""));
+      if (retryAt !== null) return emit({ status: "waiting", reason, retryAt });
+      end();
+      emit({ ...AT_REST, status: "waiting", reason });
     },
+  };
+
+  const tellGuest = (command: string): void => void parts.run(command, 5000).catch(() => {});
+  const resetConnections = (lives: (guest: number, peer: number) => boolean): void => {
+    for (const frame of connections.reset(lives)) parts.sendFrame(frame);
+  };
+  /** The relay knows nothing of this guest, which may have run for a while. */
+  const begin = (subnet: RelaySubnet): void => {
+    // Guests in a room reach each other again without the relay's help.
+    resetConnections((_, peer) => isPeer(subnet, peer));
+    // One that is still booting asks by itself.
+    if (store.state.machine.status === "running") tellGuest(RENEW);
+    if (forwarded.length > 0) attempt(forwardAgain);
+  };
+  /** A relay that has started anew gives other addresses. */
+  const forwardAgain = async (): Promise<void> => {
+    const before = forwarded;
+    forwarded = [];
+    for (const { kind, guestPort } of before) await network.forward(guestPort, kind);
+    notify("info", text().forwardsMoved);
   };
 
   const end = (): void => {
@@ -156,12 +180,19 @@ export function createNetwork(parts: NetworkParts): Network {
   };
   const connect = (): void => {
     end();
+    wanted += 1;
     if (!isOn || !isRunning) return;
-    hasBeenOnline = false;
-    emit({ ...AT_REST, status: "connecting" });
+    emit({ ...AT_REST, status: "connecting", reason: null });
+    const address = chosen() ?? own;
+    if (address) return open(address);
+    if (address === null) return emit({ status: "none" });
+    const mine = wanted;
+    void ownKnown.then(() => mine === wanted && connect());
+  };
+  const open = (address: string): void => {
     timer = setInterval(measure, RATE_MS);
     try {
-      client = connectRelay(address(), events);
+      client = connectRelay(address, events);
     } catch (error) {
       end();
       emit({ ...AT_REST, status: "none", reason: String(error instanceof Error ? error.message : error) });
@@ -175,7 +206,7 @@ export function createNetwork(parts: NetworkParts): Network {
       const { status, reason } = store.state.network;
       if (!isRunning) throw new Error(text().machineOff);
       if (status === "none" || status === "off" || performance.now() > deadline)
-        throw new Error(text().offline(reason ?? ""));
+        throw new Error(text().offline(reason ?? (status === "none" ? text().noneHere : "")));
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
     return client as RelayClient;
@@ -192,10 +223,12 @@ export function createNetwork(parts: NetworkParts): Network {
       const forward = await (await online()).forward(kind, guestPort);
       const others = store.state.network.forwards.filter(({ id }) => id !== forward.id);
       emit({ forwards: [...others, forward] });
+      forwarded = [...forwarded.filter(({ id }) => id !== forward.id), forward];
       return forward;
     },
     async endForward(id) {
       await (await online()).unforward(id);
+      forwarded = forwarded.filter((forward) => forward.id !== id);
       emit({ forwards: store.state.network.forwards.filter((forward) => forward.id !== id) });
     },
     async join(name, secret) {
@@ -223,22 +256,27 @@ export function createNetwork(parts: NetworkParts): Network {
       if (online) connect();
       else {
         end();
+        forwarded = [];
         emit({ ...AT_REST, status: "off", reason: null });
       }
     },
     send(frame) {
+      connections.note(frame);
       if (!client) return;
       sent += frame.length;
       client.send(frame);
     },
     start() {
       isRunning = true;
+      connections = new OpenConnections();
+      forwarded = [];
       connect();
     },
     stop() {
       isRunning = false;
       end();
-      emit({ ...AT_REST, status: isOn ? "connecting" : "off", reason: isOn ? text().machineOff : null });
+      forwarded = [];
+      atRest();
     },
     actions: {
       setOnline: (online) => network.setOnline(online),
@@ -261,15 +299,52 @@ export function createNetwork(parts: NetworkParts): Network {
         emit({ card });
       },
       lookForPorts() {
-        parts.run(LIST_PORTS, 5000).then(
-          ({ output }) => emit({ listening: readPorts(output) }),
-          () => emit({ listening: [] }),
-        );
+        if (isLooking) return;
+        isLooking = true;
+        parts
+          .run(LIST_PORTS, 5000)
+          // Busy with another command: what was found before still stands.
+          .then(
+            ({ output }) => {
+              const listening = readPorts(output);
+              if (JSON.stringify(listening) !== JSON.stringify(store.state.network.listening)) emit({ listening });
+            },
+            () => {},
+          )
+          .finally(() => {
+            isLooking = false;
+          });
       },
     },
   };
-  emit({ status: isOn ? "connecting" : "off", relay: shownRelay(), card: parts.card() });
+  /** Nothing runs that could be connected. */
+  const atRest = (): void => {
+    const hasNone = isOn && chosen() === null && own === null;
+    emit({
+      ...AT_REST,
+      status: hasNone ? "none" : isOn ? "idle" : "off",
+      reason: null,
+    });
+  };
+  const ownKnown = parts.ownRelay.then((address) => {
+    own = address;
+    if (!isRunning) atRest();
+  });
+  // The browser knows when there is a network again.
+  addEventListener("online", () => client?.retryNow());
+  emit({ relay: shownRelay(), card: parts.card() });
+  atRest();
   return network;
+}
+
+/** Whether an address is another guest's in the room: of the same network, and nothing that the relay itself plays. */
+function isPeer({ gateway, dns, prefixLength }: RelaySubnet, address: number): boolean {
+  const [router, resolver] = [gateway, dns].map((text) =>
+    text.split(".").reduce((number, part) => number * 256 + Number(part), 0),
+  );
+  if (router === undefined || address === router || address === resolver) return false;
+  const size = 2 ** (32 - prefixLength);
+  return Math.floor(address / size) === Math.floor(router / size);
 }
 
 const AT_REST: Partial<NetworkState> = {
@@ -284,29 +359,3 @@ const AT_REST: Partial<NetworkState> = {
   sentRate: 0,
   receivedRate: 0,
 };
-
-/** @returns null for what is no address of a relay */
-function toWebSocket(address: string): string | null {
-  if (address === "" || address === "off") return null;
-  try {
-    const url = new URL(address);
-    if (url.protocol === "http:" || url.protocol === "https:") url.protocol = url.protocol.replace("http", "ws");
-    return url.protocol === "ws:" || url.protocol === "wss:" ? url.href : null;
-  } catch {
-    return null;
-  }
-}
-
-/** What busybox's `netstat -ltunp` prints: protocol, queues, local address, foreign address, state, PID/program. */
-export function readPorts(output: string): NetworkState["listening"] {
-  const found = new Map<string, NetworkState["listening"][number]>();
-  for (const line of output.split("\n")) {
-    const [, protocol, port, rest] = /^(tcp|udp)\S*\s+\d+\s+\d+\s+\S+:(\d+)\s+\S+\s*(.*)$/.exec(line) ?? [];
-    if (protocol === undefined || port === undefined) continue;
-    const program = /\d+\/(\S+)/.exec(rest ?? "")?.[1] ?? "";
-    // The DHCP client's own.
-    if (program === "udhcpc") continue;
-    found.set(`${protocol}${port}`, { port: Number(port), protocol: protocol as "tcp" | "udp", program });
-  }
-  return [...found.values()].sort((a, b) => a.port - b.port);
-}

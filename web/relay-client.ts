@@ -14,9 +14,15 @@ export interface RelayHello {
   session: string;
   /** The guest's connections at the relay outlived the break. */
   resumed: boolean;
-  gateway: string;
+  subnet: RelaySubnet;
   forwards: readonly RelayForward[];
   room: RelayRoom | null;
+}
+
+export interface RelaySubnet {
+  gateway: string;
+  dns: string;
+  prefixLength: number;
 }
 
 export interface RelayRoom {
@@ -61,10 +67,15 @@ const LONGEST_RETRY_MS = 30_000;
 /** A relay that does not answer within this is not there. */
 const CONNECT_MS = 10_000;
 const ANSWER_MS = 10_000;
+/** A connection on which nothing has come for so long is asked whether it is still there, and given up after another. */
+const SILENT_MS = 5000;
 /** Frames that wait in the browser beyond this are dropped, as a network card does: TCP sends them again. */
 const MOST_BUFFERED = 1024 * 1024;
-/** The relay does not want this page: coming back changes nothing. 4401 and 4403 are "unauthorized" and "forbidden". */
-const FINAL_CODES = [4401, 4403];
+/**
+ * The relay does not want this page, so that coming back changes nothing ("unauthorized", "forbidden"), or not at the moment:
+ * the guest was idle or connected for too long.
+ */
+const FINAL_CODES = [4401, 4403, 4408];
 
 interface Pending {
   resolve(message: Record<string, unknown>): void;
@@ -81,8 +92,16 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
   let failures = 0;
   let lastId = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
+  let lost: WebSocket[] = [];
   const pending = new Map<number, Pending>();
 
+  const dropPending = (): void => {
+    for (const { reject, timer } of pending.values()) {
+      clearTimeout(timer);
+      reject(new Error("Cannot ask the relay: the connection broke"));
+    }
+    pending.clear();
+  };
   const connect = (): void => {
     clearTimeout(retry);
     const protocols = [SUBPROTOCOL, ...(session === null ? [] : [SESSION_PROTOCOL + session])];
@@ -90,26 +109,14 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
     mine.binaryType = "arraybuffer";
     socket = mine;
     let reason = "";
-    const giveUp = setTimeout(() => mine.close(), CONNECT_MS);
-    mine.onmessage = ({ data }: MessageEvent<unknown>) => {
-      if (socket !== mine) return;
-      if (data instanceof ArrayBuffer) events.onFrame(new Uint8Array(data));
-      else if (typeof data === "string") {
-        const said = hear(data);
-        if (said !== null) reason = said;
-      }
-    };
-    mine.onopen = () => clearTimeout(giveUp);
-    mine.onclose = ({ code, reason: words }) => {
+    let isHeard = true;
+    let isAsked = false;
+    const broke = (code: number, words: string): void => {
       clearTimeout(giveUp);
+      clearInterval(listening);
       if (socket !== mine) return;
       socket = null;
-      for (const { reject, timer } of pending.values()) {
-        clearTimeout(timer);
-        reject(new Error("Cannot ask the relay: the connection broke"));
-      }
-      pending.clear();
-      if (isClosed) return;
+      dropPending();
       if (FINAL_CODES.includes(code)) return events.onClose(words || reason, null, true);
       // Doubled each time, and spread: a relay that comes back is not met by all its guests at once.
       const wait = Math.min(FIRST_RETRY_MS * 2 ** failures, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
@@ -117,6 +124,35 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
       retry = setTimeout(connect, wait);
       events.onClose(words || reason, performance.now() + wait, everOpen);
     };
+    const giveUp = setTimeout(() => mine.close(), CONNECT_MS);
+    // A way that has vanished (a laptop that slept, another network) says nothing, and TCP notices after minutes.
+    const listening = setInterval(() => {
+      if (mine.readyState !== WebSocket.OPEN) return;
+      if (isHeard) isHeard = false;
+      else if (isAsked) return lose();
+      else {
+        isAsked = true;
+        mine.send(JSON.stringify({ type: "ping", id: 0 }));
+      }
+    }, SILENT_MS);
+    const lose = (): void => {
+      // A close frame would end the guest if it arrived after all: it is sent once another connection has taken its place.
+      lost.push(mine);
+      broke(1006, "");
+    };
+    mine.onmessage = ({ data }: MessageEvent<unknown>) => {
+      if (socket !== mine) return;
+      isHeard = true;
+      isAsked = false;
+      if (data instanceof ArrayBuffer) events.onFrame(new Uint8Array(data));
+      else if (typeof data === "string") {
+        const said = hear(data);
+        if (said !== null) reason = said;
+        // Something else than a relay of ours may accept a websocket and say nothing.
+        if (everOpen) clearTimeout(giveUp);
+      }
+    };
+    mine.onclose = ({ code, reason: words }) => broke(code, words);
   };
 
   /** @returns words about the connection as a whole, when the message has some */
@@ -133,11 +169,17 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
         everOpen = true;
         failures = 0;
         session = String(message.session);
+        for (const former of lost) former.close();
+        lost = [];
         const subnet = (message.subnet ?? {}) as Record<string, unknown>;
         events.onHello({
           session,
           resumed: message.resumed === true,
-          gateway: String(subnet.gateway ?? ""),
+          subnet: {
+            gateway: String(subnet.gateway ?? ""),
+            dns: String(subnet.dns ?? ""),
+            prefixLength: Number(subnet.prefixLength ?? 24),
+          },
           forwards: (message.forwards as RelayForward[] | undefined) ?? [],
           room: (message.room as RelayRoom | null | undefined) ?? null,
         });
@@ -202,8 +244,11 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
     close() {
       isClosed = true;
       clearTimeout(retry);
-      socket?.close(1000);
+      const closing = socket;
       socket = null;
+      for (const websocket of [closing, ...lost]) websocket?.close(1000);
+      lost = [];
+      dropPending();
     },
   };
 }

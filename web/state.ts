@@ -169,9 +169,10 @@ export interface Forward {
 
 export interface NetworkState {
   /**
-   * "none": this page has no relay. "off": the user switched it off. "waiting": the connection broke and is tried again.
+   * "none": this page has no relay. "off": the user switched it off. "idle": the machine is off. "waiting": the connection
+   * broke and is tried again.
    */
-  status: "none" | "off" | "connecting" | "online" | "waiting";
+  status: "none" | "off" | "idle" | "connecting" | "online" | "waiting";
   /** The relay's address, as the user may set it. */
   relay: string;
   /** Why it is not online, or what the relay refused last, in words. */

@@ -20,6 +20,15 @@ const SCENARIOS = [
   "running",
 ];
 
+/** Between two looks for ports. */
+const LOOK_MS = 5000;
+
+declare global {
+  interface Window {
+    passTime(): void;
+  }
+}
+
 let server: ViteDevServer;
 let browser: Browser;
 const faults: string[] = [];
@@ -46,9 +55,21 @@ afterAll(async () => {
 async function visit(query: string, viewport = DESK, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await (await browser.newContext({ viewport, ...options })).newPage();
   page.on("pageerror", (error) => faults.push(`${query}: ${error.message}`));
+  // Time passes when a test says so.
+  await page.addInitScript(holdTimer, LOOK_MS);
   await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html?${query}`);
   await page.waitForFunction(() => window.harness !== undefined);
   return page;
+}
+
+function holdTimer(heldMs: number): void {
+  const start = window.setInterval.bind(window);
+  const held = (run: () => void, ms: number): number => {
+    if (ms !== heldMs) return start(run, ms);
+    window.passTime = run;
+    return 0;
+  };
+  window.setInterval = held as typeof window.setInterval;
 }
 
 /** The same with the network's panel in front. */
@@ -95,6 +116,9 @@ describe("the connection", () => {
     expect(await page.getByTestId("network-reason").isVisible()).toBe(false);
     await setMachine(page, { status: "off", poweredAt: null });
     await expect.poll(() => words(page, "guest-address")).toBe("the machine is off");
+    await set(page, { status: "idle" });
+    await expect.poll(() => words(page, "network-state")).toBe("The machine is off");
+    expect(await page.getByTestId("guest-address").isVisible()).toBe(false);
     await set(page, { status: "connecting", relay: "wss://relay.example.org/a?token=mine" });
     await expect.poll(() => words(page, "network-state")).toBe("Connecting …");
     expect(await words(page, "network-by")).toBe("through relay.example.org/a");
@@ -139,9 +163,13 @@ describe("the connection", () => {
   });
 
   it("says plainly that there is no relay, and takes the address of one", async () => {
-    const page = await open("scenario=running");
+    const page = await open("scenario=running", DESK, { permissions: ["clipboard-read", "clipboard-write"] });
     expect(await words(page, "network-state")).toBe("No relay");
-    expect(await page.getByText("came without a relay, so the guest is offline").isVisible()).toBe(true);
+    expect(await page.getByText("server has no relay, so the guest is offline").isVisible()).toBe(true);
+    const command = await page.locator(".net-how code").innerText();
+    expect(command).toBe(`npm run relay -- --origin ${new URL(page.url()).origin}`);
+    await page.getByTestId("copy-relay-command").click();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(command);
     expect(await page.getByRole("switch").isVisible()).toBe(false);
     expect(await page.getByTestId("forwards").isVisible()).toBe(false);
     expect(await page.getByTestId("room").isVisible()).toBe(false);
@@ -360,7 +388,7 @@ describe("the forwards", () => {
 });
 
 describe("looking for ports", () => {
-  it("is done when the view is seen, when the machine is there again, and by a button", async () => {
+  it("is done when the view is seen, from time to time, when the machine is there again, and by a button", async () => {
     const page = await visit("scenario=network");
     await page.getByTestId("place-disks").click();
     expect(await looks(page)).toBe(0);
@@ -371,6 +399,7 @@ describe("looking for ports", () => {
     await set(page, { receivedRate: 3 });
     await setMachine(page, { status: "booting" });
     await expect.poll(() => page.getByTestId("look-for-ports").isDisabled()).toBe(true);
+    await page.evaluate(() => window.passTime());
     expect(await looks(page)).toBe(2);
     await setMachine(page, { status: "running" });
     await expect.poll(() => looks(page)).toBe(3);
@@ -378,6 +407,12 @@ describe("looking for ports", () => {
     await expect.poll(() => page.getByTestId("network").isVisible()).toBe(false);
     await page.getByTestId("place-network").click();
     await expect.poll(() => looks(page)).toBe(4);
+    await page.evaluate(() => window.passTime());
+    expect(await looks(page)).toBe(5);
+    await page.getByTestId("place-disks").click();
+    await expect.poll(() => page.getByTestId("network").isVisible()).toBe(false);
+    await page.evaluate(() => window.passTime());
+    expect(await looks(page)).toBe(5);
     await page.context().close();
   });
 

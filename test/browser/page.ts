@@ -23,6 +23,11 @@ const QUIET = [
   "--disable-sync",
 ];
 
+export interface Served {
+  url: string;
+  close(): Promise<void>;
+}
+
 export interface Site {
   url: string;
   browser: Browser;
@@ -31,13 +36,12 @@ export interface Site {
   close(): Promise<void>;
 }
 
-export async function startSite(): Promise<Site> {
+/** @param serve what answers at the address that it returns; the site without a relay when it is not given */
+export async function startSite(serve: () => Promise<Served> = serveStatic): Promise<Site> {
   const executablePath = chromePath();
   if (!executablePath)
     throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  const server = createSite(DIST);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const url = `http://localhost:${(server.address() as AddressInfo).port}/`;
+  const { url, close } = await serve();
   const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
   return {
     url,
@@ -53,6 +57,17 @@ export async function startSite(): Promise<Site> {
     },
     async close() {
       await browser.close();
+      await close();
+    },
+  };
+}
+
+export async function serveStatic(): Promise<Served> {
+  const server = createSite(DIST);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
+    async close() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },

@@ -9,15 +9,19 @@ export const enNetwork = {
   status: {
     none: "No relay",
     off: "Offline",
+    idle: "The machine is off",
     connecting: "Connecting …",
     online: "Online",
     waiting: "Not connected",
   } as Record<NetworkState["status"], string>,
   mark: (status: string) => `Network: ${status}`,
   explain: {
-    none: "This page came without a relay, so the guest is offline. A relay carries the guest's network through a websocket; if you know of one, enter its address.",
+    none: "This page's server has no relay, so the guest is offline; everything else works. A relay carries the guest's network through a websocket. Enter the address of one that you know, or run one yourself:",
     off: "The guest's cable is unplugged. Everything else works as before.",
   },
+  copyCommand: "Copy the command",
+  runHint:
+    "In a copy of smart-os; its address is then ws://localhost:8086. Or open the page that `npm start` serves: it has a relay.",
   ownRelay: "through this page's own relay",
   byRelay: (relay: string) => `through ${relay}`,
   toggle: "Network connection",

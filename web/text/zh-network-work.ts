@@ -2,13 +2,14 @@ import type { enNetworkWork } from "./en-network-work.ts";
 
 /** 页面对网络操作的说明。 */
 export const zhNetworkWork: typeof enNetworkWork = {
-  noneHere: "此页面的服务器没有中继：虚拟机处于离线状态。",
+  noneHere: "此页面的服务器没有中继。",
   broken: "与中继的连接已断开。",
   unreachable: (address) => `${address} 没有中继应答。`,
   machineOff: "虚拟机已关机。",
   offline: (reason) => `无法连接中继：虚拟机处于离线状态。${reason}`.trim(),
   badPort: (port) => `无法转发端口 ${port}：端口必须是 1 到 65535 之间的整数`,
   roomElsewhere: (room, relay) => `此链接指向另一个中继 ${relay} 上的房间 ${room}。`,
+  forwardsMoved: "中继已不认得此虚拟机：端口转发有了新地址。",
   joinThere: "加入",
   badRelay: (address) => `无法使用 ${address}：中继地址须以 ws:// 或 wss:// 开头`,
 };

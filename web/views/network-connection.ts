@@ -1,7 +1,8 @@
+import { copyText } from "../clipboard.ts";
 import { el } from "../dom.ts";
 import type { AppState, NetworkActions } from "../state.ts";
 import type { Text } from "../text.ts";
-import { textButton } from "./button.ts";
+import { iconButton, setIcon, textButton } from "./button.ts";
 import { icon } from "./icon.ts";
 import { createTraffic } from "./network-traffic.ts";
 import type { View } from "./view.ts";
@@ -13,6 +14,8 @@ export interface Connection extends View {
   readonly toggle: HTMLElement;
   dispose(): void;
 }
+
+const COPIED_MS = 1500;
 
 /** Whether the guest is connected, by which relay, why not, when it is tried again, and what goes through it. */
 export function createConnection(text: Text, actions: NetworkActions): Connection {
@@ -58,11 +61,13 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
   );
   const traffic = createTraffic(text);
   const place = el("div", { className: "net-place" });
+  const howTo = createHowTo(text);
   const element = el(
     "section",
     { className: "net-card net-connection", attributes: { "aria-label": words.title } },
     el("div", { className: "net-top" }, face, el("div", { className: "net-words" }, title, by), toggle),
     explanation,
+    howTo,
     reason,
     retry,
     place,
@@ -92,10 +97,12 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
       state = next;
       const { network } = next;
       const { status } = network;
+      const isUnplugged = status === "none" || status === "off" || status === "idle";
+      howTo.hidden = status !== "none";
       element.dataset.mark = status;
       title.textContent = words.status[status];
       by.textContent = network.relay === "" ? words.ownRelay : words.byRelay(plainRelay(network.relay));
-      by.hidden = status === "none" || status === "off";
+      by.hidden = isUnplugged;
       const label = status === "off" ? words.goOnline : words.goOffline;
       toggle.hidden = status === "none";
       toggle.title = label;
@@ -110,7 +117,7 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
       retry.hidden = status !== "waiting";
       if (hadFocus && retry.hidden) toggle.focus();
       place.hidden = status !== "none";
-      facts.hidden = status === "none" || status === "off";
+      facts.hidden = isUnplugged;
       const instead = next.machine.poweredAt === null ? words.machineOff : words.noAddress;
       showFact(guest, network.guestAddress, instead);
       showFact(gateway, network.gateway, "–");
@@ -121,6 +128,27 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
       traffic.dispose();
     },
   };
+}
+
+/** The command that starts a relay which this page may use. */
+function createHowTo(text: Text): HTMLElement {
+  const command = `npm run relay -- --origin ${location.origin}`;
+  const copy = iconButton(
+    "copy",
+    text.network.copyCommand,
+    async () => {
+      if (!(await copyText(command))) return;
+      setIcon(copy, "check", text.copied);
+      setTimeout(() => setIcon(copy, "copy", text.network.copyCommand), COPIED_MS);
+    },
+    "copy-relay-command",
+  );
+  return el(
+    "div",
+    { className: "net-how", hidden: true },
+    el("div", { className: "net-link" }, el("code", { className: "net-address mono" }, command), copy),
+    el("p", { className: "soft net-hint" }, text.network.runHint),
+  );
 }
 
 /** "wss://relay.example.org/?token=…" as "relay.example.org": a token is not for those who look over the shoulder. */

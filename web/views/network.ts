@@ -12,6 +12,8 @@ export interface NetworkPanel extends View {
   dispose(): void;
 }
 
+const LOOK_MS = 5000;
+
 /** The guest's network: the connection to the relay, what is forwarded into the guest, and the room shared with others. */
 export function createNetwork(text: Text, actions: NetworkActions): NetworkPanel {
   let state: AppState | null = null;
@@ -47,11 +49,15 @@ export function createNetwork(text: Text, actions: NetworkActions): NetworkPanel
   );
 
   /** Asking costs the guest a little, so that it is asked only when someone is about to read the answer. */
-  const look = (): void => {
+  const look = (isTime = false): void => {
     const isWorth = isSeen && state?.network.status === "online" && state.machine.status === "running";
-    if (isWorth && !looked) actions.lookForPorts();
+    if (isWorth && (isTime || !looked)) actions.lookForPorts();
     looked = isWorth;
   };
+  // A server that is started while one looks on appears by itself.
+  const timer = setInterval(() => {
+    if (!document.hidden) look(true);
+  }, LOOK_MS);
   const observer = new IntersectionObserver((entries) => {
     isSeen = entries.at(-1)?.isIntersecting ?? false;
     look();
@@ -85,6 +91,7 @@ export function createNetwork(text: Text, actions: NetworkActions): NetworkPanel
       look();
     },
     dispose() {
+      clearInterval(timer);
       observer.disconnect();
       connection.dispose();
     },
