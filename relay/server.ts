@@ -26,6 +26,8 @@ export interface RelayParts {
   mtu: number;
   /** Answers for the page's files. */
   site: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Answers for websockets of the page's that are not the relay's; without it there are none. */
+  upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   log: Logger;
   /** Without one, rooms are in this process only. */
   bus?: RoomBus;
@@ -253,7 +255,10 @@ class RunningRelay implements Relay {
       (socket as Socket).setTimeout(0);
       return forwardUpgrade(target, this.admission.visit(request), request, socket, head);
     }
-    if (pathOf(request) !== "/relay") return refuseUpgrade(socket, 404, "Cannot find this: the relay is at /relay");
+    if (pathOf(request) !== "/relay")
+      return this.parts.upgrade
+        ? this.parts.upgrade(request, socket, head)
+        : refuseUpgrade(socket, 404, "Cannot find this: the relay is at /relay");
     const visit = this.admission.visit(request);
     const wishes = readWishes(request);
     const household = this.households.at(visit.address);

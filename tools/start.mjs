@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port. What follows
- * `npm start --` goes to the relay, see `npm run relay -- --help`. With hot reloading there is no relay.
+ * `npm start` and `npm run dev`: set up what is missing, build, and serve the page and the relay on one port; with hot
+ * reloading nothing is built. What follows `npm start --` goes to the relay, see `npm run relay -- --help`.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -9,6 +9,7 @@ import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.m
 import { ensureSystem } from "./system.mjs";
 
 const isDev = process.argv.includes("--dev");
+const options = process.argv.slice(2).filter((word) => word !== "--dev");
 
 await main(async () => {
   checkNode();
@@ -17,21 +18,12 @@ await main(async () => {
     throw new SetupError(`Cannot listen on port ${process.env.PORT}: PORT must be a number from 0 to 65535`);
   ensureDependencies();
   await ensureSystem();
-  if (isDev) {
-    const { createServer } = await import("vite");
-    const server = await createServer({ configFile: join(ROOT, "vite.config.ts"), server: { port, strictPort: true } });
-    await server.listen();
-    server.printUrls();
-    return;
-  }
   // In a process of its own: the bundler's memory is gone when it is done.
-  if (spawnSync(process.execPath, [join(ROOT, "tools/build.mjs"), "--quiet"], { stdio: "inherit" }).status !== 0)
+  const builder = [join(ROOT, "tools/build.mjs"), "--quiet"];
+  if (!isDev && spawnSync(process.execPath, builder, { stdio: "inherit" }).status !== 0)
     throw new SetupError("Cannot build the page: see above");
-  const options = process.argv.slice(2);
-  const server = spawn(process.execPath, ["--import", "tsx", "relay/main.ts", ...options], {
-    cwd: ROOT,
-    stdio: "inherit",
-  });
+  const program = isDev ? "tools/dev.ts" : "relay/main.ts";
+  const server = spawn(process.execPath, ["--import", "tsx", program, ...options], { cwd: ROOT, stdio: "inherit" });
   for (const signal of /** @type {const} */ (["SIGINT", "SIGTERM"])) process.on(signal, () => server.kill(signal));
   server.on("exit", (status) => process.exit(status ?? 0));
 });

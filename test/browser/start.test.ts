@@ -1,13 +1,19 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { Client } from "../relay/guests.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 
-/** Runs `npm start` until it says that it is ready or ends. */
-function start(port: number): Promise<{ output: string; status: number | null; stop(): Promise<void> }> {
-  const child = spawn("npm", ["start", "--silent"], {
+/** Runs `npm start` or another command of the project until it says that it is ready or ends. */
+function start(
+  port: number,
+  ...words: string[]
+): Promise<{ output: string; status: number | null; stop(): Promise<void> }> {
+  const child = spawn("npm", [...(words.length > 0 ? ["run", ...words] : ["start"]), "--silent"], {
     cwd: ROOT,
     env: { ...process.env, PORT: String(port) },
     detached: true,
@@ -65,5 +71,23 @@ describe("npm start", () => {
     const { output, status } = await start(99999);
     expect(output).toContain("Cannot listen on port 99999: PORT must be a number from 0 to 65535");
     expect(status).toBe(1);
+  });
+});
+
+describe("npm run dev", () => {
+  it("has hot reloading, and a relay on the same port", async () => {
+    const { output, stop } = await start(0, "dev");
+    const url = /smart-os is ready: (http:\/\/localhost:\d+\/)/.exec(output)?.[1] as string;
+    expect(url, output).toBeDefined();
+    expect(await (await fetch(url)).text()).toContain("/@vite/client");
+    expect(await (await fetch(`${url}relay.json`)).json()).toEqual({ relay: "relay" });
+    const socket = url.replace("http", "ws");
+    const reloading = new WebSocket(socket, "vite-ping");
+    await once(reloading, "open");
+    reloading.close();
+    const client = await Client.open(`${socket}relay`, { headers: { Origin: url.slice(0, -1) } });
+    expect(await client.message("hello")).toMatchObject({ room: null });
+    client.close();
+    await stop();
   });
 });

@@ -65,7 +65,7 @@ describe("the folders", () => {
 
   it.each([
     ["ws", "relay/server.ts"],
-    ["pino", "relay/main.ts"],
+    ["pino", "relay/program.ts"],
     ["prom-client", "relay/metrics.ts"],
     ["ioredis", "relay/room-bus.ts"],
     ["sirv", "relay/site.ts"],
