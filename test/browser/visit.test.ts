@@ -151,6 +151,7 @@ describe("a site that has changed", () => {
     await page.waitForFunction(() => (window as unknown as { siteVersion?: number }).siteVersion === 2);
     await ready(page);
 
+    expect(await cacheNames(page)).toContain(oldCache);
     // The other tab's editor is one that the server has no more.
     rmSync(join(SECOND, "assets"), { recursive: true });
     expect(await versionOf(other)).toBe(1);
