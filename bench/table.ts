@@ -37,7 +37,7 @@ export function bounded(what: string, value: number, unit: string, limit: number
 export function publish(name: string, rows: readonly Row[], details: object): void {
   console.log(`| what | measured | baseline | ratio | goal | met |\n|---|---|---|---|---|---|`);
   for (const { what, value, unit, baseline, ratio, goal, met } of rows) {
-    const digits = unit === "MB" || (unit === "ms" && value < 1) ? 2 : 0;
+    const digits = unit === "MB" || (unit === "ms" && value < 1) ? 2 : unit.startsWith("%") ? 1 : 0;
     const cells = [
       what,
       `${value.toFixed(digits)} ${unit}`.trim(),

@@ -3,5 +3,10 @@ declare const SITE: {
   /** Differs whenever a file does. */
   version: string;
   /** Paths below the worker's folder; "" is the page. SHA-256 in lower-case hexadecimal. */
-  files: readonly { path: string; sha256: string }[];
+  files: readonly {
+    path: string;
+    sha256: string;
+    /** Kept once it has been used: most users never need it. */
+    rare?: boolean;
+  }[];
 };

@@ -34,7 +34,7 @@ worker.addEventListener("message", (event) => {
 });
 worker.addEventListener("fetch", (event) => {
   const url = keptUrl(event.request);
-  if (url) event.respondWith(answer(url, event.request));
+  if (url) event.respondWith(answer(url, event));
 });
 
 /** @throws Error "Cannot keep PATH: …"; the browser tries again at the next visit */
@@ -42,8 +42,9 @@ async function install(): Promise<void> {
   const cache = await caches.open(CACHE);
   try {
     // One after the other: a machine boots beside it.
-    for (const [url, { path, sha256 }] of urls) {
+    for (const [url, { path, sha256, rare }] of urls) {
       if (await cache.match(url)) continue;
+      if (rare && !(await caches.match(url))) continue;
       const response = await load(url, path);
       if ((await hash(response.clone())) !== sha256) throw new Error(`Cannot keep ${path}: it is of another version`);
       await cache.put(url, response);
@@ -79,10 +80,20 @@ function keptUrl({ method, mode, url }: Request): string | null {
   return urls.has(address) || /\/(assets|system)\/[\w.-]+-[\w-]{8,}/.test(pathname) ? address : null;
 }
 
-async function answer(url: string, request: Request): Promise<Response> {
+async function answer(url: string, event: FetchEvent): Promise<Response> {
   const own = await (await caches.open(CACHE)).match(url);
   // The page is never one of another version.
-  return own ?? (url === page ? undefined : await caches.match(url)) ?? fetch(request);
+  const found = own ?? (url === page ? undefined : await caches.match(url));
+  if (found) return found;
+  const response = await fetch(event.request);
+  if (urls.get(url)?.rare && response.ok) event.waitUntil(keep(url, response.clone()));
+  return response;
+}
+
+/** Where the storage is full the page still gets what it asked for. */
+async function keep(url: string, response: Response): Promise<void> {
+  const cache = await caches.open(CACHE);
+  await cache.put(url, response).catch(() => {});
 }
 
 async function routeStatically(event: RoutingInstallEvent): Promise<void> {
@@ -91,7 +102,7 @@ async function routeStatically(event: RoutingInstallEvent): Promise<void> {
   await event.addRoutes?.([
     { condition: { urlPattern: exactly(page), requestMode: "navigate" }, source },
     ...[...urls.keys()]
-      .filter((url) => url !== page)
+      .filter((url) => url !== page && !urls.get(url)?.rare)
       .map((url) => ({ condition: { urlPattern: exactly(url), requestMethod: "GET" }, source })),
   ]);
 }

@@ -6,6 +6,9 @@ import { join, relative, sep } from "node:path";
 import { build } from "vite";
 import { ROOT } from "./setup.mjs";
 
+/** The states of machines with another memory size than the default one. */
+const RARE = /^system\/warm-(?!128\b)/;
+
 /**
  * Writes DIST/offline.js.
  * @param {string} dist
@@ -15,7 +18,11 @@ export async function buildOfflineWorker(dist, paths) {
   const files = paths
     .map((path) => ({ path: relative(dist, path).split(sep).join("/"), sha256: sha256(readFileSync(path)) }))
     .filter(({ path }) => !/(^|\/)\.|\.(br|gz|map)$|^offline\.js$/.test(path))
-    .map(({ path, sha256 }) => ({ path: path === "index.html" ? "" : path, sha256 }));
+    .map(({ path, sha256 }) => ({
+      path: path === "index.html" ? "" : path,
+      sha256,
+      ...(RARE.test(path) ? { rare: true } : {}),
+    }));
   const version = sha256(JSON.stringify(files)).slice(0, 12);
   await build({
     configFile: false,

@@ -21,7 +21,7 @@ export interface ActionParts {
   /** Builds a gzipped initramfs of the project as it is. */
   buildDownload(): Promise<BuildResult>;
   cancelDownloads(): void;
-  remember(settings: Partial<Pick<AppState, "theme" | "language">>): void;
+  remember(settings: Partial<Pick<AppState, "theme" | "language" | "hidden">>): void;
   /** The whole project as one file. */
   bundle(): Promise<Blob>;
   disks: Disks;
@@ -51,6 +51,7 @@ export function createActions(parts: ActionParts): Actions {
   const actions: Actions = {
     setLanguage: (language) => parts.remember({ language }),
     setTheme: (theme) => parts.remember({ theme }),
+    setWhenHidden: (hidden) => parts.remember({ hidden }),
 
     openFile: (path) => workspace.show(path),
     closeFile: () => workspace.show(null),

@@ -10,6 +10,7 @@ import { createDisks } from "./disks.ts";
 import { el } from "./dom.ts";
 import { createDownloads } from "./downloads.ts";
 import type { Editor } from "./editor.ts";
+import { pauseWhileHidden } from "./hidden.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -43,7 +44,12 @@ async function start(): Promise<void> {
   const systemUrl = new URL("./system/", document.baseURI);
   const settings = readSettings();
   const store = createStore(
-    initialState(wishes.language ?? settings.language ?? "en", settings.theme ?? "system", wishes.embed),
+    initialState({
+      language: wishes.language ?? settings.language ?? "en",
+      theme: settings.theme ?? "system",
+      hidden: settings.hidden ?? "run",
+      embed: wishes.embed,
+    }),
   );
   const downloads = createDownloads((download) => store.update((state) => ({ ...state, download })));
   const find = (name: string) => findFile(systemFiles, systemUrl, name);
@@ -157,6 +163,7 @@ async function start(): Promise<void> {
     run: (command, timeoutMs) => session.run(command, timeoutMs),
   });
   followRoomLink(network, notify, text);
+  pauseWhileHidden(store, session);
   terminal.onInput((bytes) => session.send(bytes));
   terminal.onResize((size) => session.resize(size));
   session.resize(terminal.size());
@@ -320,11 +327,9 @@ function showWorkbench(
   addEventListener("keydown", onKey, true);
 }
 
-function initialState(language: Language, theme: AppState["theme"], embed: boolean): AppState {
+function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "embed">): AppState {
   return {
-    language,
-    theme,
-    embed,
+    ...chosen,
     projects: [],
     project: { id: "", name: "", commandLine: "", memoryMb: 0 },
     writable: true,

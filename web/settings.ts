@@ -1,9 +1,10 @@
-import type { Language, Theme } from "./state.ts";
+import type { Language, Theme, WhenHidden } from "./state.ts";
 
 /** Choices that hold for all projects. Storage that is refused only means that they are not remembered. */
 export interface Settings {
   theme?: Theme;
   language?: Language;
+  hidden?: WhenHidden;
 }
 
 const KEY = "smart-os:settings";
@@ -13,6 +14,7 @@ export function readSettings(): Settings {
     const value = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Settings;
     return {
       ...(value.theme === "light" || value.theme === "dark" ? { theme: value.theme } : {}),
+      ...(value.hidden === "run" || value.hidden === "pause" ? { hidden: value.hidden } : {}),
       ...(value.language === "en" || value.language === "zh" ? { language: value.language } : {}),
     };
   } catch {

@@ -8,6 +8,8 @@ export type { DiskEntry } from "../worker/api.ts";
 
 export type Language = "en" | "zh";
 export type Theme = "system" | "light" | "dark";
+/** What the machine does while nobody sees the page. */
+export type WhenHidden = "run" | "pause";
 export type BootMode = "cold" | "warm" | "disk";
 
 /** The stations of a boot in the order in which they come; a mode may skip some. */
@@ -243,6 +245,7 @@ export interface Notice {
 export interface AppState {
   language: Language;
   theme: Theme;
+  hidden: WhenHidden;
   embed: boolean;
   projects: readonly { id: string; name: string; updatedAt: number }[];
   project: { id: string; name: string; commandLine: string; memoryMb: number };
@@ -267,6 +270,7 @@ export interface AppState {
 export interface Actions {
   setLanguage(language: Language): void;
   setTheme(theme: Theme): void;
+  setWhenHidden(hidden: WhenHidden): void;
 
   openFile(path: string): void;
   closeFile(): void;

@@ -302,6 +302,7 @@ export async function removeFromDisk(_id: string, path: string): Promise<void> {
 
 export const BASE: AppState = {
   language: "en",
+  hidden: "run",
   theme: "system",
   embed: false,
   projects: [

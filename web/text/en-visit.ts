@@ -4,4 +4,6 @@ export const enVisit = {
   loaded: (done: string, total: string) => `${done} of ${total}`,
   newVersion: "A new version of this page is ready. Reloading ends the machine; your files and disks stay.",
   reload: "Reload",
+  whenHidden: "While this tab is hidden",
+  hidden: { run: "The machine goes on", pause: "The machine is paused" },
 };

@@ -75,13 +75,15 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
     traffic.element,
   );
 
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const tick = (): void => {
+    clearTimeout(timer);
     const at = state?.network.status === "waiting" ? state.network.retryAt : null;
     const said = at === null ? "" : words.nextTry(Math.max(0, Math.ceil((at - performance.now()) / 1000)));
     if (countdown.textContent !== said) countdown.textContent = said;
+    // More often than the seconds change, so that none is skipped.
+    if (at !== null) timer = setTimeout(tick, 250);
   };
-  // More often than the seconds change, so that none is skipped.
-  const timer = setInterval(tick, 250);
 
   const showFact = (where: HTMLElement, value: string | null, instead: string): void => {
     where.textContent = value ?? instead;
@@ -124,7 +126,7 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
       traffic.update(network);
     },
     dispose() {
-      clearInterval(timer);
+      clearTimeout(timer);
       traffic.dispose();
     },
   };

@@ -5,6 +5,8 @@ import type { Text } from "../text.ts";
 import { textButton } from "./button.ts";
 import type { View } from "./view.ts";
 
+const WHEN_HIDDEN = ["run", "pause"] as const;
+
 /**
  * The machine's memory and the kernel's command line: each change is taken at once and holds from the next boot on.
  * @param anchor the button that opens it
@@ -18,6 +20,11 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
     spellcheck: false,
     dataset: { testid: "command-line" },
   });
+  const hidden = el(
+    "select",
+    { className: "field", dataset: { testid: "when-hidden" } },
+    ...WHEN_HIDDEN.map((value) => el("option", { value }, text.visit.hidden[value])),
+  );
   const reset = textButton(text.resetCommandLine, () => {
     commandLine.value = DEFAULT_COMMAND_LINE;
     take();
@@ -29,6 +36,7 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
     el("label", { className: "labelled" }, text.memory, memory),
     el("label", { className: "labelled" }, text.commandLine, commandLine),
     el("div", { className: "row" }, el("p", { className: "soft" }, text.settingsHint), reset),
+    el("label", { className: "labelled" }, text.visit.whenHidden, hidden),
   );
   const take = (): void => {
     const line = commandLine.value.replace(/\s+/g, " ").trim();
@@ -36,6 +44,7 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
   };
   memory.addEventListener("change", () => actions.setMemory(Number(memory.value)));
   commandLine.addEventListener("change", take);
+  hidden.addEventListener("change", () => actions.setWhenHidden(hidden.value === "pause" ? "pause" : "run"));
   // The command line is one line; Enter takes it, as in any field.
   commandLine.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.ctrlKey || event.metaKey) return;
@@ -55,7 +64,8 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
 
   return {
     element,
-    update({ project, writable }) {
+    update({ project, writable, hidden: whenHidden }) {
+      hidden.value = whenHidden;
       const sizes = [...new Set<number>([...MEMORY_SIZES_MB, project.memoryMb])]
         .filter((size) => size > 0)
         .sort((a, b) => a - b);
