@@ -205,3 +205,36 @@ describe("a first visit", () => {
     await context.close();
   });
 });
+
+describe("a hidden tab", () => {
+  it("lets its machine run on, or pauses it where the user wants that", async () => {
+    const context = await site.browser.newContext({ serviceWorkers: "block" });
+    const page = await open(context, site.url);
+    const show = (visibility: "hidden" | "visible") =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, "visibilityState", { configurable: true, get: () => value });
+        document.dispatchEvent(new Event("visibilitychange"));
+      }, visibility);
+    const status = async () => (await state(page)).status;
+    await show("hidden");
+    expect(await run(page, "echo alive")).toBe("alive");
+    await show("visible");
+    await testid(page, "settings").click();
+    await testid(page, "when-hidden").selectOption("pause");
+    await page.keyboard.press("Escape");
+    await show("hidden");
+    await expect.poll(status).toBe("paused");
+    await show("visible");
+    await expect.poll(status).toBe("running");
+    expect(await run(page, "echo awake")).toBe("awake");
+    // What the user has paused stays so.
+    await testid(page, "pause").click();
+    await show("hidden");
+    await show("visible");
+    expect(await status()).toBe("paused");
+    await page.reload();
+    await ready(page);
+    expect(await testid(page, "when-hidden").inputValue()).toBe("pause");
+    await context.close();
+  });
+});
