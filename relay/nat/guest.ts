@@ -89,6 +89,7 @@ export class NatGuest implements EngineGuest {
     this.tcp.close();
     this.udp.close();
     this.reassembly.clear();
+    this.link.close();
     this.isClosed = true;
     this.context.onClose(this);
   }

@@ -6,6 +6,7 @@ import { encodeIcmpError } from "./icmp.ts";
 import { fragments, IP_PROTOCOL, IPV4_HEADER, type Ipv4, writeIpv4 } from "./ipv4.ts";
 import type { SendQueue } from "./send-queue.ts";
 import { TCP_HEADER, writeTcp } from "./tcp-segment.ts";
+import type { Timer, TimerWheel } from "./timers.ts";
 import { encodeUdp } from "./udp.ts";
 import { copyOf } from "./words.ts";
 
@@ -13,8 +14,13 @@ import { copyOf } from "./words.ts";
 const FULL = 256 * 1024;
 /** Above this even answers without data are dropped. */
 const OVERFULL = 4 * 1024 * 1024;
-/** Small frames are cut out of blocks of this size: making an ArrayBuffer for each costs more than filling it. */
-const BLOCK = 64 * 1024;
+/**
+ * Frames are cut out of blocks: making an ArrayBuffer for each costs more than filling it. The blocks of a guest that is busy
+ * become larger, and one that is idle gives its block back, since most guests wait most of the time.
+ */
+const FIRST_BLOCK = 2 * 1024;
+const LARGEST_BLOCK = 64 * 1024;
+const IDLE_MS = 5000;
 /** The guest may have a bridge, and machines of its own behind it. */
 const NEIGHBOURS = 32;
 
@@ -53,6 +59,8 @@ export function readSubnet(subnet: Subnet, mtu: number): Network {
   return network;
 }
 
+const NO_BLOCK = new Uint8Array(0);
+
 /** Whoever waits until the way to the guest is free. */
 export interface Waiting {
   resume(): void;
@@ -62,15 +70,21 @@ export class Link {
   private readonly neighbours = new Map<number, Uint8Array>();
   private waiting = new Set<Waiting>();
   private awaitsDrain = false;
-  private block = new Uint8Array(BLOCK);
+  private block = NO_BLOCK;
   private used = 0;
+  /** As it was when the timer was set. */
+  private usedBefore = 0;
+  private readonly idleTimer: Timer;
   private nextId = 1;
 
   constructor(
     private readonly port: GuestPort,
     readonly network: Network,
     readonly drop: (what: string) => void,
-  ) {}
+    wheel: TimerWheel,
+  ) {
+    this.idleTimer = wheel.timer(() => this.giveBack());
+  }
 
   /** Whether data to the guest must wait; then `waiting.resume()` is called when they need not any more. */
   isFull(waiting: Waiting): boolean {
@@ -103,17 +117,36 @@ export class Link {
     return this.neighbours.get(address) ?? null;
   }
 
+  close(): void {
+    this.idleTimer.clear();
+    this.block = NO_BLOCK;
+  }
+
   /** Room for a frame. */
   private frame(length: number): Uint8Array {
-    if (length > BLOCK / 8) return new Uint8Array(length);
-    if (this.used + length > BLOCK) {
-      this.block = new Uint8Array(BLOCK);
+    if (length > LARGEST_BLOCK / 8) return new Uint8Array(length);
+    if (this.used + length > this.block.length) {
+      let size = Math.max(FIRST_BLOCK, Math.min(this.block.length * 2, LARGEST_BLOCK));
+      while (size < length) size *= 2;
+      this.block = new Uint8Array(size);
       this.used = 0;
+      if (!this.idleTimer.armed) this.watch();
     }
     const frame = this.block.subarray(this.used, this.used + length);
     // On addresses that are even, and so are the headers behind the 14 bytes of Ethernet.
     this.used += (length + 7) & ~7;
     return frame;
+  }
+
+  private watch(): void {
+    this.usedBefore = this.used;
+    this.idleTimer.set(IDLE_MS);
+  }
+
+  private giveBack(): void {
+    if (this.used !== this.usedBefore) return this.watch();
+    this.block = NO_BLOCK;
+    this.used = 0;
   }
 
   private send(frame: Uint8Array): void {

@@ -105,7 +105,7 @@ export function createNat(options: NatOptions): Nat {
       };
       const network = readSubnet(address === undefined ? subnet : { ...subnet, guest: address }, mtu);
       const guest = new NatGuest(
-        new Link(port, network, drop),
+        new Link(port, network, drop, wheel),
         {
           policy: options.policy,
           limits,

@@ -11,24 +11,38 @@ export interface Ends {
   remotePort: number;
 }
 
-/** Runs what was asked for during a turn of the event loop at its end, each once. */
+/** What waits for more of a stream waits so long at most. */
+const LATER_MS = 2;
+
+/** Runs what was asked for during a turn of the event loop at its end, or a little later. */
 export class TurnEnd {
   private waiting: TcpPath[] = [];
+  private waitingLonger: TcpPath[] = [];
   private readonly run = (): void => {
     const paths = this.waiting;
     this.waiting = [];
+    for (const path of paths) path.flush();
+  };
+  private readonly runLater = (): void => {
+    const paths = this.waitingLonger;
+    this.waitingLonger = [];
     for (const path of paths) path.flush();
   };
 
   add(path: TcpPath): void {
     if (this.waiting.push(path) === 1) setImmediate(this.run);
   }
+
+  /** One timer serves all connections. */
+  addLater(path: TcpPath): void {
+    if (this.waitingLonger.push(path) === 1) setTimeout(this.runLater, LATER_MS);
+  }
 }
 
 export class TcpPath implements TcpLower, Waiting {
   /** Set by whoever makes both. */
   connection!: TcpConnection;
-  private isScheduled = false;
+  private scheduled: "no" | "later" | "now" = "no";
 
   constructor(
     readonly ends: Ends,
@@ -55,14 +69,15 @@ export class TcpPath implements TcpLower, Waiting {
     return this.link.isFull(this);
   }
 
-  schedule(): void {
-    if (this.isScheduled) return;
-    this.isScheduled = true;
-    this.turnEnd.add(this);
+  schedule(isLater: boolean): void {
+    if (this.scheduled === "now" || (isLater && this.scheduled === "later")) return;
+    this.scheduled = isLater ? "later" : "now";
+    if (isLater) this.turnEnd.addLater(this);
+    else this.turnEnd.add(this);
   }
 
   flush(): void {
-    this.isScheduled = false;
+    this.scheduled = "no";
     this.connection.flush();
   }
 

@@ -6,7 +6,8 @@
  * retransmit and recovery (RFC 5681, 6582), selective acknowledgements both ways (RFC 2018, 6675), zero-window probes,
  * avoidance of silly windows on both sides, guards against blind resets (RFC 5961), keep-alive (RFC 1122).
  * Limitations: urgent data are plain data; no timestamps; no Nagle (the other end of the relay has done it already);
- * acknowledgements wait for the end of the event loop's turn, not for a second segment.
+ * acknowledgements wait for the end of the event loop's turn, not for a second segment; those of a stream for some
+ * milliseconds or 16 KB.
  *
  * It is long because its parts share the variables of RFC 9293, 3.3.1: receiving moves what sending sends.
  */
@@ -49,8 +50,8 @@ export interface TcpLower {
   ): void;
   /** The way to the guest is full: no data until `resume()` is called. Segments without data still go. */
   readonly blocked: boolean;
-  /** Asks for `flush()` at the end of this turn of the event loop. */
-  schedule(): void;
+  /** Asks for `flush()` at the end of this turn of the event loop; or a little later, when more is sure to come. */
+  schedule(isLater: boolean): void;
   /** The connection needs its ports no more. */
   gone(): void;
 }
@@ -62,7 +63,7 @@ export interface TcpUpper {
   onData(bytes: Uint8Array, start: number, end: number): void;
   /** The guest has sent its FIN. */
   onEnd(): void;
-  /** The end of a turn in which data came. */
+  /** The end of a turn in which data came, or of a little more while they stream. */
   onFlush(): void;
   /** There is room for more to send. */
   onWritable(): void;
@@ -114,6 +115,14 @@ const MIN_MSS = 64;
 const WINDOW_SCALE = 3;
 /** So much is acknowledged at once, without waiting for the end of the turn. */
 const ACK_BYTES = 48 * 1024;
+/**
+ * An emulated guest sends a segment every 100 µs or so: each comes in a turn of its own. Acknowledging each costs the guest
+ * as much as sending it, and writing each to the server costs us more than all the rest. After so many full segments
+ * without a pause it streams, and both wait; a segment that is not full is the end of something and ends the waiting.
+ */
+const STREAM_SEGMENTS = 8;
+const STREAM_PAUSE_MS = 5;
+const STREAM_ACK_BYTES = 16 * 1024;
 /** Between two acknowledgements of segments that make no sense (RFC 5961, section 7). */
 const CHALLENGE_MS = 100;
 const DUPLICATES = 3;
@@ -166,6 +175,8 @@ export class TcpConnection {
   private unconsumed = 0;
   private unacknowledged = 0;
   private ackWanted = false;
+  /** Full segments that have come without a pause between them. */
+  private streak = 0;
   private challengedAt = Number.NEGATIVE_INFINITY;
 
   private heardAt = 0;
@@ -503,6 +514,7 @@ export class TcpConnection {
     let { start, end } = segment;
     let seq = segment.seq;
     let hasFin = (segment.flags & FLAG.fin) !== 0;
+    this.streak = end - start < this.mss || now - this.progressAt > STREAM_PAUSE_MS ? 0 : this.streak + 1;
     this.progressAt = now;
     if (offset < 0) {
       start -= offset;
@@ -562,8 +574,10 @@ export class TcpConnection {
 
   private wantAck(): void {
     this.ackWanted = true;
-    if (this.unacknowledged >= ACK_BYTES) this.sendAck();
-    else this.lower.schedule();
+    const isStream = this.streak >= STREAM_SEGMENTS;
+    if (this.unacknowledged >= (isStream ? STREAM_ACK_BYTES : ACK_BYTES)) this.sendAck();
+    // Also when all is acknowledged: data may wait to be handed on.
+    this.lower.schedule(isStream);
   }
 
   // --- Segments to the guest ------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ import type { AddressInfo } from "node:net";
 import { connect, createServer, type Server } from "node:net";
 import type { Duplex } from "node:stream";
 import { pino } from "pino";
-import { WebSocket } from "ws";
+import type { WebSocket } from "ws";
 import { type ClientMessage, type ServerMessage, SUBPROTOCOL } from "../../relay/control.ts";
 import type { EngineGuest, GuestPort, Subnet } from "../../relay/engine.ts";
 import { encodeArp } from "../../relay/nat/arp.ts";
 import { type RelayLimits, type RelayOptions, readOptions } from "../../relay/options.ts";
 import { type Relay, type RelayParts, startRelay } from "../../relay/server.ts";
 import type { AddressedEngine } from "../../relay/session.ts";
+import { GatheringSocket } from "./gathering-socket.ts";
 
 export const SUBNET: Subnet = {
   gateway: "10.0.2.2",
@@ -160,7 +161,7 @@ export class Client {
   static open(url: string, options: ClientOptions = {}): Promise<Client> {
     const { control = true, protocols = [], headers = {} } = options;
     const all = control ? [SUBPROTOCOL, ...protocols] : protocols;
-    const websocket = new WebSocket(url, all, { headers, perMessageDeflate: true });
+    const websocket = new GatheringSocket(url, all, { headers, perMessageDeflate: true });
     const client = new Client(websocket);
     return new Promise((resolve, reject) => {
       websocket.once("open", () => resolve(client));

@@ -8,55 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SESSION_PROTOCOL } from "../../relay/control.ts";
 import { createEmbedded } from "../../relay/embedded.ts";
 import { type RelayOptions, readOptions } from "../../relay/options.ts";
-import { bootGuest, buildTestInitramfs, type Guest } from "../machine/guest.ts";
-import { Client, type ClientOptions, type Of, pause, type TestRelay, testRelay } from "./guests.ts";
+import { buildTestInitramfs } from "../machine/guest.ts";
+import { type Of, pause, type TestRelay, testRelay } from "./guests.ts";
+import { OnlineGuest } from "./online-guest.ts";
 
 const run = promisify(execFile);
 const curl = async (...words: string[]): Promise<string> =>
   (await run("curl", ["-sS", "--max-time", "20", ...words])).stdout;
-
-/** A machine with its card on the relay. */
-class OnlineGuest {
-  private constructor(
-    readonly guest: Guest,
-    private readonly url: string,
-    public client: Client,
-  ) {}
-
-  static async boot(url: string, initramfs: Uint8Array<ArrayBuffer>): Promise<OnlineGuest> {
-    let online: OnlineGuest | null = null;
-    const client = await Client.open(url);
-    const guest = await bootGuest({ initramfs, onFrame: (frame) => online?.client.send(frame.slice()) });
-    online = new OnlineGuest(guest, url, client);
-    online.plug(client);
-    return online;
-  }
-
-  plug(client: Client): void {
-    this.client = client;
-    client.websocket.on("message", (data: Buffer, isBinary) => {
-      if (isBinary) this.guest.machine.sendFrame(new Uint8Array(data));
-      client.frames.length = 0;
-    });
-  }
-
-  async reconnect(options: ClientOptions): Promise<void> {
-    this.plug(await Client.open(this.url, options));
-  }
-
-  async run(command: string, ms = 30_000): Promise<string> {
-    const { status, output } = await this.guest.agent.run(command, ms);
-    expect(status, `${command}: ${output}`).toBe(0);
-    return output.trim();
-  }
-
-  async booted(): Promise<void> {
-    await this.guest.until(() => this.guest.watch.promptMs !== null, "prompt", 60_000);
-    await this.run(
-      "for i in 1 2 3 4 5 6 7 8 9 10; do ip route | grep -q default && break; sleep 0.3; done; ip route | grep default",
-    );
-  }
-}
 
 describe("Linux guests on the relay", () => {
   const body = randomBytes(4 * 1024 * 1024);
@@ -85,7 +43,7 @@ describe("Linux guests on the relay", () => {
     await two.booted();
   });
   afterAll(async () => {
-    await Promise.all([one, two].map((guest) => guest?.guest.machine.stop()));
+    await Promise.all([one, two].map((guest) => guest?.stop()));
     await relay?.close();
     server.closeAllConnections();
     server.close();

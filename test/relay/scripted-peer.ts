@@ -84,6 +84,8 @@ export class Peer {
   window = 65535;
   iss: number;
   private scheduled = false;
+  /** The connection asked for its end of a turn later, and not for the one of this turn. */
+  waitsLonger = false;
 
   constructor(
     options: Partial<TcpOptions> = {},
@@ -109,7 +111,8 @@ export class Peer {
         get blocked(): boolean {
           return isBlocked();
         },
-        schedule: () => {
+        schedule: (isLater) => {
+          this.waitsLonger = isLater && (this.waitsLonger || !this.scheduled);
           this.scheduled = true;
         },
         gone: () => {
@@ -144,6 +147,7 @@ export class Peer {
   turn(): void {
     while (this.scheduled) {
       this.scheduled = false;
+      this.waitsLonger = false;
       this.connection.flush();
     }
   }

@@ -244,6 +244,34 @@ describe("receiving", () => {
     expect(peer.received).toBe("abcdef");
   });
 
+  it("waits a little for more of a stream, up to 16 KB; its last segment is not full and waits for nothing", () => {
+    const peer = opened();
+    const full = "x".repeat(1460);
+    for (let i = 0; i < 8; i++) {
+      peer.give("A", { ack: A, data: full });
+      expect(peer.waitsLonger, `segment ${i}`).toBe(i === 7);
+      // Each in a turn of its own, as they come from an emulated guest.
+      if (i < 7) expect(peer.brief()).toEqual([`A ${A} ${B + (i + 1) * 1460}`]);
+      peer.clock.pass(0.2);
+    }
+    for (let i = 8; i < 20; i++) peer.give("A", { ack: A, data: full });
+    expect(peer.waitsLonger).toBe(true);
+    expect(peer.sent.map(({ ack }) => ack)).toEqual([B + 19 * 1460]);
+    peer.give("A", { ack: A, data: "the end" });
+    expect(peer.waitsLonger).toBe(false);
+    expect(peer.brief().at(-1)).toBe(`A ${A} ${B + 20 * 1460 + 7}`);
+    // After a pause it is no stream any more.
+    for (let i = 0; i < 8; i++) {
+      peer.take();
+      peer.give("A", { ack: A, data: full });
+    }
+    expect(peer.waitsLonger).toBe(true);
+    peer.take();
+    peer.clock.pass(6);
+    peer.give("A", { ack: A, data: full });
+    expect(peer.waitsLonger).toBe(false);
+  });
+
   it("puts out-of-order and overlapping segments in order, first come first kept", () => {
     const peer = opened({ sackPermitted: true });
     peer.give("A", { seq: B + 6, ack: A, data: "ghi" });
