@@ -1,6 +1,12 @@
 /**
  * The way to a guest over its websocket: shaped to the rate the guest may have, bounded, and put together so that what
- * is sent in one turn of the event loop leaves in one system call.
+ * is sent in one turn of the event loop leaves in one piece: a message of ws's for each frame would cost more than all that
+ * is done for the frame before. What is put together are messages as a server sends them (RFC 6455, 5.2), unmasked:
+ *
+ *   0      1          2 or 4
+ *   | 0x82 | length   | frame …           a length from 126 on: 126 and then 16 bits, big-endian
+ *
+ * Limitations: frames of 65535 bytes at most; no compression, which the relay never agrees to.
  */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
@@ -14,7 +20,12 @@ export const LINE_MOST_BYTES = 6 * 1024 * 1024;
 /** What a guest seems to have waiting while its connection is broken: enough to make engines wait. */
 const BROKEN_BYTES = 1024 * 1024;
 
-const BINARY = { binary: true, compress: false };
+/** A whole message (FIN) of bytes. */
+const BINARY_MESSAGE = 0x82;
+const LENGTH_FOLLOWS = 126;
+const LARGEST_FRAME = 0xffff;
+/** So much is not put together any further. */
+const LARGEST_PIECE = 64 * 1024;
 
 export class Line implements GuestPort {
   framesSent = 0;
@@ -24,7 +35,9 @@ export class Line implements GuestPort {
   private head = 0;
   private waitingBytes = 0;
   private timer: NodeJS.Timeout | null = null;
-  private isCorked = false;
+  /** Frames of this turn, and the bytes that their messages will have. */
+  private gathered: Uint8Array[] = [];
+  private gatheredBytes = 0;
   private listeners: (() => void)[] = [];
 
   constructor(
@@ -43,8 +56,8 @@ export class Line implements GuestPort {
 
   /** Frames on their way are lost, as on a wire that is cut. */
   cut(): void {
+    this.leave();
     this.connection = null;
-    this.isCorked = false;
     this.waiting = [];
     this.head = 0;
     this.waitingBytes = 0;
@@ -53,11 +66,14 @@ export class Line implements GuestPort {
   }
 
   get queuedBytes(): number {
-    return this.connection ? this.waitingBytes + this.connection.websocket.bufferedAmount : BROKEN_BYTES;
+    return this.connection
+      ? this.waitingBytes + this.gatheredBytes + this.connection.websocket.bufferedAmount
+      : BROKEN_BYTES;
   }
 
   send(frame: Uint8Array): void {
     if (!this.connection) return this.onDrop("line.broken");
+    if (frame.length > LARGEST_FRAME) return this.onDrop("line.large");
     if (this.queuedBytes + frame.length > LINE_MOST_BYTES) return this.onDrop("line.full");
     if (this.waitingBytes === 0 && this.delay() === 0) return this.write(frame);
     this.waiting.push(frame);
@@ -80,22 +96,40 @@ export class Line implements GuestPort {
     return most;
   }
 
-  private write(frame: Uint8Array): void {
+  /** Sends what was gathered. Whoever sends something else on the websocket calls it before, so that nothing is overtaken. */
+  leave(): void {
+    const frames = this.gathered;
+    if (frames.length === 0) return;
+    const piece = Buffer.allocUnsafeSlow(this.gatheredBytes);
+    this.gathered = [];
+    this.gatheredBytes = 0;
     const { websocket, socket } = this.connection as { websocket: WebSocket; socket: Duplex };
+    // One that is closing tells it by its own event.
+    if (websocket.readyState !== websocket.OPEN) return;
+    let at = 0;
+    for (const frame of frames) {
+      piece[at++] = BINARY_MESSAGE;
+      if (frame.length < LENGTH_FOLLOWS) piece[at++] = frame.length;
+      else {
+        piece[at++] = LENGTH_FOLLOWS;
+        piece[at++] = frame.length >>> 8;
+        piece[at++] = frame.length;
+      }
+      piece.set(frame, at);
+      at += frame.length;
+    }
+    socket.write(piece);
+  }
+
+  private write(frame: Uint8Array): void {
     for (const rate of this.rates) rate.take(frame.length);
     this.framesSent++;
     this.bytesSent += frame.length;
     this.totals.framesOut++;
     this.totals.bytesOut += frame.length;
-    if (!this.isCorked) {
-      this.isCorked = true;
-      socket.cork();
-      process.nextTick(() => {
-        this.isCorked = false;
-        socket.uncork();
-      });
-    }
-    websocket.send(frame, BINARY, ignore);
+    if (this.gathered.push(frame) === 1) process.nextTick(() => this.leave());
+    this.gatheredBytes += frame.length + (frame.length < LENGTH_FOLLOWS ? 2 : 4);
+    if (this.gatheredBytes > LARGEST_PIECE) this.leave();
   }
 
   private schedule(): void {
@@ -136,6 +170,3 @@ export class Line implements GuestPort {
     for (const listener of listeners) listener();
   }
 }
-
-/** A websocket that is closing tells it by its own event. */
-function ignore(): void {}

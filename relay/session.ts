@@ -419,6 +419,7 @@ export class Session implements ForwardOwner, Member {
     const { websocket } = this;
     if (!websocket || !this.speaksControl || websocket.readyState !== websocket.OPEN) return;
     if (websocket.bufferedAmount > TEXT_QUEUE) return this.drop("control.slow");
+    this.line.leave();
     websocket.send(JSON.stringify(message));
   }
 }
