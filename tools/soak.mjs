@@ -11,6 +11,8 @@ import { ensureSystem } from "./system.mjs";
 /** @type {Record<string, string>} script by the part's name */
 const PARTS = {
   kills: "test/soak/kills.ts",
+  relay: "test/soak/relay.ts",
+  fuzz: "test/soak/fuzz.ts",
 };
 
 /** What the parts judge with. */

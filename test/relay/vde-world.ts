@@ -11,7 +11,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EngineGuest, GuestPort, Refusal } from "../../relay/engine.ts";
-import type { VdeEngine } from "../../relay/vde/vde-guest.ts";
+import type { AddressedEngine } from "../../relay/session.ts";
 import { VdePlug } from "../../relay/vde/vde-plug.ts";
 
 export const WORLD = "11.0.0.2";
@@ -111,7 +111,10 @@ export class World {
     ) as string[];
   }
 
-  async join(engine: VdeEngine, options: { mac?: string; address?: string } = {}): Promise<TapGuest> {
+  async join(
+    engine: Pick<AddressedEngine, "attach">,
+    options: { mac?: string; address?: string } = {},
+  ): Promise<TapGuest> {
     const guest = new TapGuest(engine, `so-${process.pid}-${++count}-guest`, this.folder, options);
     this.guests.push(guest);
     await guest.start();
@@ -159,7 +162,7 @@ export class TapGuest {
   private readonly running = new Set<ChildProcess>();
 
   constructor(
-    private readonly engine: VdeEngine,
+    private readonly engine: Pick<AddressedEngine, "attach">,
     readonly namespace: string,
     private readonly folder: string,
     private readonly options: { mac?: string; address?: string },
