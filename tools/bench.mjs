@@ -6,7 +6,7 @@ import { checkNode, ensureChrome, ensureDependencies, ensurePrograms, main, ROOT
 import { ensureSystem } from "./system.mjs";
 
 /** `npm run bench -- disks` measures a part. */
-const PARTS = ["boot", "visit", "disks"];
+const PARTS = ["boot", "visit", "disks", "network"];
 
 await main(async () => {
   checkNode();
