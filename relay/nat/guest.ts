@@ -26,6 +26,7 @@ export class NatGuest implements EngineGuest {
   private readonly dns: DnsService;
   private readonly reassembly: Reassembly;
   private readonly pings: Rate;
+  private readonly leases: Rate;
   private pingsPending = 0;
   private known: number | null = null;
   private isClosed = false;
@@ -40,6 +41,7 @@ export class NatGuest implements EngineGuest {
     this.udp = new UdpFlows(link, context);
     this.reassembly = new Reassembly(wheel, (why) => link.drop(`ipv4.fragment-${why}`));
     this.pings = new Rate(limits.pingsPerSecond, () => wheel.now());
+    this.leases = new Rate(limits.dhcpPerSecond, () => wheel.now());
     this.dns = new DnsService({
       resolver: context.resolver,
       perSecond: limits.dnsQueriesPerSecond,
@@ -189,6 +191,7 @@ export class NatGuest implements EngineGuest {
   private receiveDhcp(data: Uint8Array): void {
     const request = decodeDhcp(data);
     if (!request) return this.link.drop("dhcp.broken");
+    if (!this.leases.take()) return this.link.drop("dhcp.rate");
     const answer = answerDhcp(request, this.link.network);
     if (!answer) return;
     if (answer.isBound) this.learn(this.link.network.guest, answer.hardwareAddress, 0);

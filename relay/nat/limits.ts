@@ -19,6 +19,7 @@ export interface NatLimits {
   dnsQueriesPerSecond: number;
   /** Queries that wait for an answer. */
   dnsPending: number;
+  dhcpPerSecond: number;
   pingsPerSecond: number;
   pingsPending: number;
 }
@@ -35,6 +36,7 @@ export const NAT_LIMITS: NatLimits = {
   udpIdleMs: 120_000,
   dnsQueriesPerSecond: 50,
   dnsPending: 64,
+  dhcpPerSecond: 10,
   pingsPerSecond: 2,
   pingsPending: 4,
 };

@@ -11,6 +11,11 @@ const RECORDS: Record<string, Uint8Array> = {
   ),
 };
 
+/** From now on the name has this address. */
+export function setAddress(name: string, address: readonly number[]): void {
+  RECORDS[`${name} 1`] = Uint8Array.from(address);
+}
+
 /** The query's name and type, as a key of RECORDS. */
 export function questionOf(query: Uint8Array): { key: string; end: number } {
   let at = 12;
@@ -29,7 +34,10 @@ export function answerTest(query: Uint8Array, limit = 65535): Uint8Array {
   const data = RECORDS[key];
   const head = new Uint8Array(query.subarray(0, end));
   const isTruncated = data !== undefined && end + 12 + data.length > limit;
-  setU16(head, 2, 0x8180 | (data ? 0 : 3) | (isTruncated ? 0x0200 : 0));
+  // A name that has an address only has no other records, which is no error (RFC 8020).
+  const name = key.split(" ")[0] as string;
+  const isKnown = Object.keys(RECORDS).some((other) => other.startsWith(`${name} `));
+  setU16(head, 2, 0x8180 | (isKnown ? 0 : 3) | (isTruncated ? 0x0200 : 0));
   setU16(head, 4, 1);
   setU16(head, 6, data && !isTruncated ? 1 : 0);
   setU16(head, 8, 0);

@@ -38,6 +38,7 @@ import {
   tcpFrame,
   udpFrame,
 } from "./frame-guest.ts";
+import { dhcp } from "./guests.ts";
 import { ALLOW_ALL, attach, createPort, LOOPBACK, type TestPort } from "./network.ts";
 
 const OUTSIDE = parseAddress("192.0.2.1");
@@ -148,6 +149,14 @@ describe("the little network", () => {
       guest.receive(udpFrame(0xffffffff, 67, Buffer.alloc(300), 68, { source: 0 }));
       expect(guest.statistics.dropped).toEqual({ "dhcp.broken": 1 });
     }
+  });
+
+  it("answers so many DHCP requests a second", () => {
+    const { guest, port } = start();
+    for (let i = 0; i < 100; i++) guest.receive(dhcp([...MAC]));
+    // Twice as many at once as in a second.
+    expect(port.frames.length).toBe(20);
+    expect(guest.statistics.dropped).toEqual({ "dhcp.rate": 80 });
   });
 
   it("drops and counts IPv6 and what it does not know", () => {

@@ -10,7 +10,7 @@ import { createNat } from "../../relay/nat/nat.ts";
 import { type RelayOptions, readOptions } from "../../relay/options.ts";
 import { createPolicy } from "../../relay/policy.ts";
 import { buildTestInitramfs } from "../machine/guest.ts";
-import { answerTest, makeQuery } from "./dns-server.ts";
+import { answerTest, makeQuery, setAddress } from "./dns-server.ts";
 import { listen, type Of, type TestRelay, testRelay } from "./guests.ts";
 import { LOOPBACK } from "./network.ts";
 import { OnlineGuest, type Wire } from "./online-guest.ts";
@@ -134,6 +134,24 @@ describe("busybox's programs over the relay", () => {
     );
     expect(times.length).toBe(40);
     console.log(`a line and back: median ${times.sort((a, b) => a - b)[20]?.toFixed(1)} ms`);
+  });
+
+  it("a name that comes to mean another address opens nothing: what is connected to is judged", async () => {
+    const port = await serve(createHttpServer((_request, response) => void response.end("from outside\n")));
+    const url = `http://turning.example.test:${port}/`;
+    setAddress("turning.example.test", [10, 0, 2, 2]);
+    expect(await run(`wget -q -O - ${url}`)).toBe("from outside");
+    for (const [address, what] of [
+      [[10, 9, 9, 9], "private addresses"],
+      [[169, 254, 169, 254], "metadata services of clouds"],
+      [[100, 64, 0, 1], "addresses of carrier-grade NAT"],
+      [[198, 18, 0, 1], "addresses for benchmarks"],
+    ] as const) {
+      setAddress("turning.example.test", address);
+      expect((await guest.guest.agent.run(`wget -q -O - ${url}`, 10_000)).status).not.toBe(0);
+      const text = `Cannot connect to ${address.join(".")}: ${what} are not reachable from here`;
+      await guest.client.message("refusal", (message) => message.text === text && message.port === port);
+    }
   });
 
   it("a server that resets ends a download at once, with what came before", async () => {
