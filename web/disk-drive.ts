@@ -9,7 +9,7 @@ import type { Database } from "./disk-database.ts";
 import { type Layer, putChunks, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk, ZERO_CHUNK } from "./disk-record.ts";
-import type { StoredDisk } from "./disk-store.ts";
+import type { DiskContent, StoredDisk } from "./disk-store.ts";
 import type { DriveDevice } from "./drives.ts";
 
 /** What a drive has to say while the machine runs. */
@@ -31,8 +31,15 @@ export interface DriveProblem {
 export interface DiskDrive extends DriveDevice {
   readonly writable: boolean;
   readonly statistics: DriveStatistics;
+  /** Where its content lies just now. */
+  readonly content: DiskContent;
   /** Resolves when all writes are stored or refused. */
   settled(): Promise<void>;
+  /**
+   * Goes on with other layers, which show the same, once everything that came before is stored; what comes meanwhile waits.
+   * @throws what `next` throws; then nothing has changed
+   */
+  rebase(next: () => Promise<readonly Layer[]>): Promise<void>;
   /** Gives the disk back. Writes that are not stored yet still are. */
   close(): Promise<void>;
 }
@@ -78,8 +85,8 @@ class Drive implements DiskDrive {
 
   readonly #database: Database;
   readonly #reader: ChunkReader;
-  readonly #layers: readonly Layer[];
-  readonly #top: Layer;
+  #layers: readonly Layer[];
+  #top: Layer;
   /** Chunks that some layer has. All others are zeros. */
   readonly #stored: Set<number>;
   /** What is in memory, the longest unused first. */
@@ -174,6 +181,24 @@ class Drive implements DiskDrive {
   }
 
   set_state(): void {}
+
+  get content(): DiskContent {
+    return { sizeBytes: this.byteLength, layers: this.#layers };
+  }
+
+  rebase(next: () => Promise<readonly Layer[]>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#enqueue(0, async () => {
+        try {
+          this.#layers = await next();
+          this.#top = this.#layers.at(-1) as Layer;
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
 
   isBusy(): boolean {
     return this.#queue !== null;

@@ -26,11 +26,14 @@ export interface StoredDisk {
   id: string;
   sizeBytes: number;
   /** From the lowest on; the first `built` are its first content, the others what a guest wrote. */
-  layers: Layer[];
+  layers: readonly Layer[];
   built: number;
   /** Milliseconds since 1970. */
   createdAt: number;
 }
+
+/** What is on a disk, as it can be told from what is on it at another time. */
+export type DiskContent = Pick<StoredDisk, "sizeBytes" | "layers">;
 
 export interface DiskFacts {
   sizeBytes: number;
@@ -91,6 +94,20 @@ export interface DiskStore {
    * @throws Error when it is in use, and what `use` throws
    */
   read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T>;
+  /**
+   * Keeps what is on a disk just now under another id, while a machine of this page goes on writing to it: it writes into a
+   * new layer from then on. It costs what the machine then writes.
+   * @returns what is kept. @throws Error when no machine of this page writes the disk
+   */
+  freeze(id: string, copyId: string): Promise<DiskContent>;
+  /** @throws Error when there is no such disk */
+  content(id: string): Promise<DiskContent>;
+  /** Whether this, and nothing written since, is on the disk. */
+  isAt(id: string, content: DiskContent): Promise<boolean>;
+  /** Puts what was kept on the disk again, or makes the disk anew of it. @throws Error when the disk is in use */
+  thaw(copyId: string, id: string): Promise<void>;
+  /** Puts layers together that were kept apart for a copy, below what a machine of this page writes. */
+  tidy(id: string): Promise<void>;
   close(): void;
 }
 
@@ -123,6 +140,8 @@ export async function openDiskStore(): Promise<DiskStore> {
 class Store implements DiskStore {
   readonly #database: Database;
   readonly #turns = new Map<string, Promise<void>>();
+  /** Drives of this page's machines that write. */
+  readonly #writers = new Map<string, { drive: DiskDrive; tops: Release[] }>();
   #reader: ChunkReader | null = null;
 
   constructor(database: Database) {
@@ -276,9 +295,10 @@ class Store implements DiskStore {
   }
 
   async #openToWrite(id: string, events: DriveEvents, writer: Release): Promise<DiskDrive> {
-    let top: Release | null = null;
+    const tops: Release[] = [];
     const release = async (): Promise<void> => {
-      await top?.();
+      this.#writers.delete(id);
+      for (const top of tops) await top();
       await writer();
     };
     try {
@@ -294,17 +314,102 @@ class Store implements DiskStore {
         }
       }
       // Whoever reads while this machine writes reads the layers below the new one.
-      const { layer, filling } = await this.#newLayer();
-      top = await lockTop(layer);
-      await this.#change(id, (disk) => ({
-        ...there(disk),
-        layers: [...there(disk).layers, { id: layer, limit: Number.POSITIVE_INFINITY }],
-      })).finally(filling);
-      return await createDrive(this.#database, this.#chunks(), await this.#existing(id), true, events, release);
+      await this.#addTop(id, tops);
+      const drive = await createDrive(this.#database, this.#chunks(), await this.#existing(id), true, events, release);
+      this.#writers.set(id, { drive, tops });
+      return drive;
     } catch (error) {
       await release();
       throw error;
     }
+  }
+
+  /** @param tops takes the lock of the layer that is written to from now on */
+  async #addTop(id: string, tops: Release[], copyId?: string): Promise<void> {
+    const { layer, filling } = await this.#newLayer();
+    try {
+      const top = await lockTop(layer);
+      if (top) tops.push(top);
+      await this.#database.transact(["disks"], "readwrite", async (transaction) => {
+        const disks = transaction.objectStore("disks");
+        const disk = there(await answer<StoredDisk | undefined>(disks.get(id)));
+        disks.put({ ...disk, layers: [...disk.layers, { id: layer, limit: Number.POSITIVE_INFINITY }] });
+        if (copyId !== undefined) disks.add({ ...disk, id: copyId, createdAt: Date.now() } satisfies StoredDisk);
+      });
+    } finally {
+      await filling();
+    }
+  }
+
+  freeze(id: string, copyId: string): Promise<DiskContent> {
+    return this.#inTurn(id, async () => {
+      const writer = this.#writers.get(id);
+      if (!writer) throw new Error("Cannot keep what is on the disk: no machine of this page writes it");
+      await writer.drive.rebase(async () => {
+        const { layers, built } = await this.#existing(id);
+        const isUntouched = layers.length > built && (await this.#isEmpty(layers.slice(-1)));
+        // A layer that nothing was written to need not be kept, nor followed by another one.
+        if (isUntouched)
+          await this.#change(copyId, () => ({
+            ...writer.drive.content,
+            ...{ id: copyId, layers: layers.slice(0, -1), built, createdAt: Date.now() },
+          }));
+        else await this.#addTop(id, writer.tops, copyId);
+        return (await this.#existing(id)).layers;
+      });
+      return this.content(copyId);
+    });
+  }
+
+  async content(id: string): Promise<DiskContent> {
+    const { sizeBytes, layers } = await this.#existing(id);
+    return { sizeBytes, layers };
+  }
+
+  async isAt(id: string, { sizeBytes, layers }: DiskContent): Promise<boolean> {
+    const disk = await this.#find(id);
+    if (!disk || disk.sizeBytes !== sizeBytes || disk.layers.length < layers.length) return false;
+    const isSame = layers.every((layer, at) => {
+      const mine = disk.layers[at] as Layer;
+      return mine.id === layer.id && mine.limit === layer.limit;
+    });
+    return isSame && this.#isEmpty(disk.layers.slice(layers.length));
+  }
+
+  async thaw(copyId: string, id: string): Promise<void> {
+    await this.#alone(id, "bring back what was on the disk", () =>
+      this.#database.transact(["disks", "layers", "chunks"], "readwrite", async (transaction) => {
+        const disks = transaction.objectStore("disks");
+        const kept = there(await answer<StoredDisk | undefined>(disks.get(copyId)));
+        const before = await answer<StoredDisk | undefined>(disks.get(id));
+        disks.put({ ...kept, id, createdAt: before?.createdAt ?? Date.now() } satisfies StoredDisk);
+        await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
+      }),
+    );
+  }
+
+  tidy(id: string): Promise<void> {
+    return this.#inTurn(id, async () => {
+      const writer = this.#writers.get(id);
+      const readers = writer && (await lockReaders(id));
+      if (!readers) return;
+      try {
+        const deadline = performance.now() + FOLD_MS;
+        const { built } = await this.#existing(id);
+        while (performance.now() < deadline && (await this.#foldOnce(id, built, () => {}, 1)));
+        await writer.drive.rebase(async () => (await this.#existing(id)).layers);
+      } finally {
+        await readers();
+      }
+    });
+  }
+
+  async #isEmpty(layers: readonly Layer[]): Promise<boolean> {
+    const counts = await this.#database.transact(["chunks"], "readonly", (transaction) => {
+      const chunks = transaction.objectStore("chunks");
+      return Promise.all(layers.map((layer) => answer(chunks.count(chunkRange(layer.id)))));
+    });
+    return counts.every((count) => count === 0);
   }
 
   async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive> {
@@ -498,17 +603,18 @@ class Store implements DiskStore {
   /**
    * Moves some chunks from a layer into the one below it, which is at `from` or above. To be called while nobody reads
    * the disk.
+   * @param above so many layers at the top stay as they are
    * @returns false when there is nothing to move, since there is one layer or other disks have them as well
    */
-  async #foldOnce(id: string, from: number, onBatch: () => void): Promise<boolean> {
+  async #foldOnce(id: string, from: number, onBatch: () => void, above = 0): Promise<boolean> {
     const { layers, sizeBytes } = await this.#existing(id);
     const others = await this.#layersOfOthers(id);
     // A layer that was cut has chunks beyond the cut, which one that was cut elsewhere must not take over.
     const end = (layer: Layer): number => Math.min(layer.limit, sizeBytes);
     const at = layers.findIndex((layer, index) => {
-      const above = layers[index + 1];
-      if (index < from || !above || end(layer) !== end(above)) return false;
-      return !others.has(layer.id) && !others.has(above.id);
+      const next = layers[index + 1];
+      if (index < from || !next || index + 1 >= layers.length - above || end(layer) !== end(next)) return false;
+      return !others.has(layer.id) && !others.has(next.id);
     });
     const lower = layers[at];
     const upper = layers[at + 1];

@@ -6,10 +6,10 @@
 import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
-import type { DriveProblem } from "./disk-drive.ts";
-import { fileExtents, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
+import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
+import { type Extents, fileExtents, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
 import { hasLocks } from "./disk-locks.ts";
-import type { DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
+import type { DiskContent, DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
 import type { DriveDevice } from "./drives.ts";
 import { emptyDrive } from "./drives.ts";
 import { type Project, ProjectError } from "./project.ts";
@@ -70,10 +70,45 @@ export interface Disks {
   removeEntry(id: string, path: string): Promise<void>;
   /** The drives of a boot; they are the machine's until they are closed. */
   plugIn(mode: BootMode, options: { signal: AbortSignal; onProgress(progress: BuildProgress): void }): Promise<Plugged>;
+  /**
+   * Keeps what is on the running machine's disks just now, which must be at rest.
+   * @param key tells these copies from others; null for none, when nothing will be written to the disks any more
+   * @throws Error when a disk is one to read only
+   */
+  freeze(key: string | null): Promise<FrozenDisk[]>;
+  /** The same without copies and at once. */
+  contents(): FrozenDisk[];
+  /** The names of the disks that something else has been written to since. */
+  movedOn(frozen: readonly FrozenDisk[]): Promise<string[]>;
+  /** Why the disks cannot be brought back just now, in words; null when they can. */
+  hindrance(frozen: readonly FrozenDisk[]): Promise<string | null>;
+  /** The drives of a machine that goes on where it was saved: brings back what was on the disks, where it is not on them. */
+  plugFrozen(frozen: readonly FrozenDisk[]): Promise<Plugged>;
+  /** Lets somebody read what was on a saved machine's disk. @throws Error when it is not kept */
+  readFrozen<T>(frozen: FrozenDisk, use: (image: StoredImage) => Promise<T>): Promise<T>;
+  /** Keeps what comes from elsewhere as a disk of a saved machine; a disk that this project does not have gets an id of its own. */
+  putFrozen(key: string, frozen: FrozenDisk, sizeBytes: number, extents: Extents): Promise<FrozenDisk>;
+  /** Gives the space of copies back. */
+  dropFrozen(key: string, frozen: readonly FrozenDisk[]): Promise<void>;
+  /** The keys of which there are copies older than an hour. */
+  oldKeys(): Promise<string[]>;
+  /** Gives the space of a key's copies back, whatever is left of them. */
+  dropKey(key: string): Promise<void>;
   /** Copies the contents of one project's disks for another, and says which disks that one has then. */
   duplicateAll(disks: readonly ProjectDisk[]): Promise<ProjectDisk[]>;
   /** The open project is another one, or has changed. */
   refresh(): void;
+}
+
+/** A disk of a saved machine. */
+export interface FrozenDisk {
+  /** The project's disk, as it was then. */
+  disk: ProjectDisk;
+  /** Where it was plugged in: 0 is sda. */
+  slot: number;
+  /** The disk that keeps the content; null when there is none, and the content must still be there. */
+  copyId: string | null;
+  content: DiskContent;
 }
 
 export interface DisksParts {
@@ -94,6 +129,10 @@ const SYSTEM_DISK_MB = 64;
 const UNDO_MS = 60_000;
 /** A disk that no project has is taken for one that is just being made until then. */
 const ORPHAN_MS = 3600_000;
+/** Between a disk's id and the key of what keeps its content. */
+const COPY = "@";
+const copyIdOf = (id: string, key: string): string => id + COPY + key;
+const HANDOVER_MS = 2000;
 const NO_FACTS: DiskFacts = { sizeBytes: 0, storedBytes: 0, changed: false, createdAt: 0 };
 
 export function createDisks(parts: DisksParts): Disks {
@@ -105,7 +144,7 @@ export function createDisks(parts: DisksParts): Disks {
   const problems = new Map<string, string>();
   const works = new Map<string, { work: NonNullable<DiskRow["work"]>; abort: AbortController }>();
   const removed = new Map<string, ReturnType<typeof setTimeout>>();
-  let plugged = new Map<string, { writable: boolean }>();
+  let plugged = new Map<string, { writable: boolean; disk: ProjectDisk; slot: number; drive: DiskDrive }>();
   let elsewhere = new Set<string>();
   let lastPlugged: Promise<void> = Promise.resolve();
   let openId: string | null = null;
@@ -274,6 +313,52 @@ export function createDisks(parts: DisksParts): Disks {
       },
       work,
     );
+  };
+
+  /**
+   * Opens the drives of a machine.
+   * @param choose what is plugged in where; it is asked when the last machine has given its disks back
+   */
+  const plugAll = async (
+    choose: () => Promise<readonly { disk: ProjectDisk; slot: number }[]>,
+    isFrozen = false,
+  ): Promise<Plugged> => {
+    // Two machines of this page must not hold the same disk: the next one waits until the last has given it back.
+    const before = lastPlugged;
+    let given!: () => void;
+    lastPlugged = new Promise((resolve) => {
+      given = resolve;
+    });
+    await before;
+    const open: { id: string; close(): Promise<void> }[] = [];
+    const close = async (): Promise<void> => {
+      await Promise.all(open.map((drive) => drive.close().catch(() => {})));
+      given();
+      plugged = new Map();
+      const ids = open.map(({ id }) => id);
+      if (ids.length > 0) void look(ids).then(() => measure(ids));
+    };
+    try {
+      const drives: (DriveDevice | null)[] = [null, null, null, null];
+      for (const { disk, slot } of await choose()) {
+        const say = (problem: DriveProblem): void => report(disk, problem);
+        const drive = await (await opened).open(disk.id, { onProblem: say, onWrite: () => void look([disk.id]) });
+        open.push({ id: disk.id, close: () => drive.close() });
+        drives[slot] = drive;
+        plugged.set(disk.id, { writable: drive.writable, disk, slot, drive });
+        // A machine that goes on may be about to write.
+        if (!drive.writable && isFrozen) throw new Error(text().inUseElsewhere(disk.name));
+        if (!drive.writable) parts.onProblem(text().openElsewhere(disk.name));
+      }
+      // Linux names drives in the order in which they are there: a gap would move those behind it.
+      const last = drives.findLastIndex((drive) => drive !== null);
+      for (let index = 0; index < last; index += 1) drives[index] ??= emptyDrive();
+      if (open.length > 0) emit();
+      return { drives, close };
+    } catch (error) {
+      await close();
+      throw error;
+    }
   };
 
   const importExtents = (file: Blob, isZipped: boolean, signal: AbortSignal) =>
@@ -519,56 +604,124 @@ export function createDisks(parts: DisksParts): Disks {
       await working(disk, "copy", disk.sizeMb * MIB, (work) => rebuild(disk, { remove: path }, work));
     },
 
-    async plugIn(mode, { signal, onProgress }) {
-      // Two machines of this page must not hold the same disk: the next one waits until the last has given it back.
-      const before = lastPlugged;
-      let given!: () => void;
-      lastPlugged = new Promise((resolve) => {
-        given = resolve;
-      });
-      await before;
-      const open: { id: string; close(): Promise<void> }[] = [];
-      const close = async (): Promise<void> => {
-        await Promise.all(open.map((drive) => drive.close().catch(() => {})));
-        given();
-        plugged = new Map();
-        const ids = open.map(({ id }) => id);
-        if (ids.length > 0) void look(ids).then(() => measure(ids));
-      };
-      try {
+    plugIn: (mode, { signal, onProgress }) =>
+      plugAll(async () => {
         const system = workspace.project.disks.find(({ kind }) => kind === "system");
         const attached = workspace.project.disks.filter(({ kind, drive }) => kind === "data" && drive !== null);
-        const drives: (DriveDevice | null)[] = [null, null, null, null];
-        if (mode !== "disk" && attached.length === 0) return { drives, close };
+        if (mode !== "disk" && attached.length === 0) return [];
         const disks = await opened;
         const start = mode === "disk" ? systemDisk() : system;
         if (mode === "disk" && start && !(await disks.facts(start.id))) {
           onProgress({ step: "tree", done: 0, total: 0 });
           await buildSystem(start, signal, onProgress);
         }
+        const wanted: { disk: ProjectDisk; slot: number }[] = [];
         for (const disk of start ? [start, ...attached] : attached) {
           signal.throwIfAborted();
-          if (!(await disks.facts(disk.id))) {
-            // The system disk of a machine that does not start from it need not be there.
-            if (disk.kind === "system") continue;
-            throw new Error(text().missing(disk.name));
-          }
-          const say = (problem: DriveProblem): void => report(disk, problem);
-          const drive = await disks.open(disk.id, { onProblem: say, onWrite: () => void look([disk.id]) });
-          open.push({ id: disk.id, close: () => drive.close() });
-          drives[DRIVES.indexOf(disk.drive ?? "sda")] = drive;
-          plugged.set(disk.id, { writable: drive.writable });
-          if (!drive.writable) parts.onProblem(text().openElsewhere(disk.name));
+          if (await disks.facts(disk.id)) wanted.push({ disk, slot: DRIVES.indexOf(disk.drive ?? "sda") });
+          // The system disk of a machine that does not start from it need not be there.
+          else if (disk.kind !== "system") throw new Error(text().missing(disk.name));
         }
-        // Linux names drives in the order in which they are there: a gap would move those behind it.
-        const last = drives.findLastIndex((drive) => drive !== null);
-        for (let index = 0; index < last; index += 1) drives[index] ??= emptyDrive();
-        emit();
-        return { drives, close };
+        return wanted;
+      }),
+
+    async freeze(key) {
+      const disks = await opened;
+      const frozen: FrozenDisk[] = [];
+      try {
+        for (const { disk, slot, drive, writable } of plugged.values()) {
+          if (!writable) throw new Error(text().cannotFreeze(disk.name));
+          const copyId = key === null ? null : copyIdOf(disk.id, key);
+          frozen.push({
+            disk,
+            slot,
+            copyId,
+            content: copyId === null ? drive.content : await disks.freeze(disk.id, copyId),
+          });
+        }
+        return frozen;
       } catch (error) {
-        await close();
+        if (key !== null) await api.dropFrozen(key, frozen);
         throw error;
       }
+    },
+    contents: () =>
+      [...plugged.values()].map(({ disk, slot, drive }) => ({ disk, slot, copyId: null, content: drive.content })),
+    async movedOn(frozen) {
+      if (frozen.length === 0) return [];
+      const disks = await opened;
+      const moved: string[] = [];
+      for (const { disk, content } of frozen) if (!(await disks.isAt(disk.id, content))) moved.push(disk.name);
+      return moved;
+    },
+    async hindrance(frozen) {
+      if (frozen.length === 0) return null;
+      const disks = await opened;
+      // A page that has just been left, and a look at what is on a disk, have it for a moment.
+      const deadline = performance.now() + HANDOVER_MS;
+      let held = await heldElsewhere(plugged);
+      while (frozen.some(({ disk }) => held.has(disk.id)) && performance.now() < deadline) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        held = await heldElsewhere(plugged);
+      }
+      for (const { disk, copyId, content } of frozen) {
+        const isThere = await disks.isAt(disk.id, content);
+        if (held.has(disk.id)) return text().inUseElsewhere(disk.name);
+        if (!isThere && (copyId === null || !(await disks.facts(copyId)))) return text().contentGone(disk.name);
+        if (works.has(disk.id)) return text().busy(disk.name);
+      }
+      return null;
+    },
+    plugFrozen: (frozen) =>
+      plugAll(async () => {
+        if (frozen.length === 0) return [];
+        const disks = await opened;
+        for (const { disk, copyId, content } of frozen) {
+          if (!(await disks.isAt(disk.id, content))) {
+            if (copyId === null) throw new Error(text().contentGone(disk.name));
+            await disks.thaw(copyId, disk.id);
+          }
+          const { project } = workspace;
+          if (project.disks.some(({ id }) => id === disk.id)) continue;
+          const isTaken = project.disks.some(({ drive }) => drive === disk.drive);
+          const back = { ...disk, name: diskName(project, disk.name), drive: isTaken ? null : disk.drive };
+          workspace.setDisks((now) => addDisk(now, back));
+        }
+        return frozen;
+      }, true),
+    async readFrozen({ disk, copyId }, use) {
+      if (copyId === null) throw new Error(text().contentGone(disk.name));
+      return (await opened).read(copyId, use);
+    },
+    async putFrozen(key, { disk, slot }, sizeBytes, extents) {
+      const disks = await opened;
+      const isMine = workspace.project.disks.some(({ id }) => id === disk.id);
+      const mine: ProjectDisk = { ...disk, id: isMine ? disk.id : newId() };
+      const copyId = copyIdOf(mine.id, key);
+      await disks.put(copyId, sizeBytes, extents);
+      return { disk: mine, slot, copyId, content: await disks.content(copyId) };
+    },
+    async dropFrozen(key, frozen) {
+      if (frozen.length === 0) return;
+      const disks = await opened;
+      for (const { disk, copyId } of frozen) {
+        if (copyId === null || copyId !== copyIdOf(disk.id, key)) continue;
+        await disks.remove(copyId).catch(() => {});
+        if (plugged.has(disk.id)) await disks.tidy(disk.id).catch(() => {});
+      }
+      void look(frozen.map(({ disk }) => disk.id));
+    },
+    async oldKeys() {
+      const disks = await opened;
+      const keys = new Set<string>();
+      for (const id of (await disks.ids()).filter((candidate) => candidate.includes(COPY)))
+        if (Date.now() - ((await disks.facts(id)) ?? NO_FACTS).createdAt > ORPHAN_MS)
+          keys.add(id.slice(id.indexOf(COPY) + COPY.length));
+      return [...keys];
+    },
+    async dropKey(key) {
+      const disks = await opened;
+      for (const id of await disks.ids()) if (id.endsWith(COPY + key)) await disks.remove(id).catch(() => {});
     },
 
     async duplicateAll(all) {
@@ -603,7 +756,8 @@ export function createDisks(parts: DisksParts): Disks {
   void opened.then(
     async (disks) => {
       for (const id of await disks.ids()) {
-        if (parts.knownIds().has(id)) continue;
+        // What snapshots keep is theirs to give back.
+        if (parts.knownIds().has(id) || id.includes(COPY)) continue;
         const { createdAt } = (await disks.facts(id)) ?? NO_FACTS;
         if (Date.now() - createdAt > ORPHAN_MS) await disks.remove(id).catch(() => {});
       }
@@ -643,18 +797,22 @@ function newId(): string {
 
 /** Two projects that build the same system disk have the same one. */
 export function fingerprint(project: Project, disk: ProjectDisk): string {
+  return sumFiles(project.files, [project.commandLine, disk.sizeMb, disk.fileSystem, disk.label]);
+}
+
+/** A checksum of a project's files and of what else counts. */
+export function sumFiles(files: Project["files"], rest: readonly unknown[]): string {
   let sum = 0;
   const encoder = new TextEncoder();
   const add = (bytes: Uint8Array): void => {
     sum = xxh32(bytes.byteOffset % 4 === 0 ? bytes : bytes.slice(), sum);
   };
-  for (const file of project.files) {
-    const { content, ...rest } = file as typeof file & { content?: Uint8Array };
-    add(encoder.encode(JSON.stringify(rest)));
+  for (const file of files) {
+    const { content, ...facts } = file as typeof file & { content?: Uint8Array };
+    add(encoder.encode(JSON.stringify(facts)));
     if (content) add(content);
   }
-  const length = project.files.length;
-  add(encoder.encode(JSON.stringify([project.commandLine, disk.sizeMb, disk.fileSystem, disk.label, length])));
+  add(encoder.encode(JSON.stringify([...rest, files.length])));
   return sum.toString(16).padStart(8, "0");
 }
 

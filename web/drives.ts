@@ -120,7 +120,7 @@ function plug(drive: IdeInterface, device: DriveDevice | null, wake: () => void)
 
 /** The device as v86 sees it: it lets the machine go on when it has answered. */
 function waking(device: DriveDevice, wake: () => void): DriveDevice {
-  return {
+  const face: DriveDevice = {
     byteLength: device.byteLength,
     load: () => device.load(),
     get: (offset, length, done) =>
@@ -138,4 +138,6 @@ function waking(device: DriveDevice, wake: () => void): DriveDevice {
     get_state: () => device.get_state(),
     set_state: (state) => device.set_state(state),
   };
+  // v86 logs plain objects when it saves them.
+  return Object.setPrototypeOf(face, null) as DriveDevice;
 }

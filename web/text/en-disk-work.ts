@@ -20,6 +20,12 @@ export const enDiskWork = {
     `Cannot find what is on the disk ${name}: this browser does not have it; detach or delete the disk`,
   openElsewhere: (name: string) =>
     `Another tab's machine has the disk ${name}: here it is as it was when that machine started, and cannot be written to`,
+  cannotFreeze: (name: string) =>
+    `Cannot save the machine: it only reads the disk ${name}, which another tab's machine writes`,
+  inUseElsewhere: (name: string) =>
+    `Cannot bring back the disk ${name}: another tab's machine has it; switch that machine off`,
+  contentGone: (name: string) =>
+    `Cannot bring back the disk ${name}: something else has been written to it since, and what it had is not kept`,
   removed: (name: string) => `Deleted the disk ${name}`,
   undo: "Undo",
   problem(kind: DriveProblem["kind"], name: string, offset: number, detail: string): string {

@@ -16,6 +16,9 @@ export const zhDiskWork: typeof enDiskWork = {
   tooLarge: (name) => `无法导入 ${name}：它大于 64 GiB`,
   missing: (name) => `找不到磁盘 ${name} 的内容：此浏览器中没有保存，请分离或删除该磁盘`,
   openElsewhere: (name) => `磁盘 ${name} 正被另一个标签页的虚拟机使用：这里看到的是那台虚拟机启动时的内容，不能写入`,
+  cannotFreeze: (name) => `无法保存虚拟机：磁盘 ${name} 正由另一个标签页的虚拟机写入，这里只能读取`,
+  inUseElsewhere: (name) => `无法恢复磁盘 ${name}：另一个标签页的虚拟机正在使用它；请先关闭那台虚拟机`,
+  contentGone: (name) => `无法恢复磁盘 ${name}：此后它又被写入过，而当时的内容没有保留`,
   removed: (name) => `已删除磁盘 ${name}`,
   undo: "撤销",
   problem(kind, name, offset, detail) {
