@@ -6,7 +6,7 @@ import { checkNode, ensureChrome, ensureDependencies, ensurePrograms, main, ROOT
 import { ensureSystem } from "./system.mjs";
 
 /** `npm run bench -- disks` measures a part. */
-const PARTS = ["boot", "visit", "disks", "network"];
+const PARTS = ["boot", "visit", "disks", "network", "snapshots"];
 
 await main(async () => {
   checkNode();

@@ -6,6 +6,8 @@ import type { Library } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
+import { createSnapshotActions } from "./snapshot-actions.ts";
+import type { Snapshots } from "./snapshots.ts";
 import type { Actions, AppState, BootMode, NetworkActions, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
@@ -26,6 +28,7 @@ export interface ActionParts {
   bundle(): Promise<Blob>;
   disks: Disks;
   network: NetworkActions;
+  snapshots: Snapshots;
   notify: Notify;
 }
 
@@ -174,6 +177,12 @@ export function createActions(parts: ActionParts): Actions {
       boot: () => void parts.boot("disk").catch(() => {}),
     }),
     network: parts.network,
+    snapshots: createSnapshotActions({
+      snapshots: parts.snapshots,
+      text: () => text().snapshotWork,
+      notify,
+      saveAs,
+    }),
   };
   return actions;
 }

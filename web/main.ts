@@ -22,7 +22,8 @@ import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
-import { type AppState, type BootMode, createStore, type Language, NO_NETWORK } from "./state.ts";
+import { createSnapshots } from "./snapshots.ts";
+import { type AppState, type BootMode, createStore, type Language, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
 import { createSystemLoader, findFile } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
@@ -162,6 +163,27 @@ async function start(): Promise<void> {
     sendFrame: (frame) => session.sendFrame(frame),
     run: (command, timeoutMs) => session.run(command, timeoutMs),
   });
+  const fileOf = (name: string): string => find(name).url.pathname.split("/").at(-1) ?? name;
+  const snapshots = createSnapshots({
+    ...{ store, session, disks, notify, terminal, screen, recipe },
+    system: {
+      emulator: emulatorPath.split("/").at(-1) ?? "",
+      system: ["bzImage", "bios.bin", "vgabios.bin"].map(fileOf).join(" "),
+    },
+    knownProjects: () => new Set(library.all().map(({ id }) => id)),
+    showTerminal(content) {
+      printed = "";
+      terminal.reset();
+      terminal.write(content);
+    },
+    goOnline: () => network.start(),
+    // Files that no project has: the project is not what the machine was built from.
+    setRunning: (same) => workspace.setRunning(same ? version(same) : { files: [], commandLine: "", memoryMb: 0 }),
+    run: (command, timeoutMs) => session.run(command, timeoutMs),
+    bootAnew: () => void boot("cold").catch(() => {}),
+    resumes: settings.resumes ?? false,
+    rememberResumes: (resumes) => writeSettings({ resumes }),
+  });
   followRoomLink(network, notify, text);
   pauseWhileHidden(store, session);
   terminal.onInput((bytes) => session.send(bytes));
@@ -186,10 +208,15 @@ async function start(): Promise<void> {
     },
     disks,
     network: network.actions,
+    snapshots,
     notify,
     bundle,
   });
 
+  /** A machine that was suspended goes on where it was. */
+  const goOnOrBoot = async (): Promise<void> => {
+    if (!(await snapshots.resume().catch(() => false))) await boot("cold");
+  };
   let editor: Promise<Editor> | null = null;
   const loadEditor = (): Promise<Editor> => {
     editor ??= import("./editor.ts").then(({ createEditor }) =>
@@ -201,11 +228,12 @@ async function start(): Promise<void> {
     watchProject(workspace, () => {
       disks.refresh();
       network.refresh();
+      snapshots.refresh();
     }),
   );
   workspace.open(project.id);
   // The worker builds while the views are made.
-  const firstBoot = wishes.boot === "off" ? Promise.resolve() : boot(wishes.boot ?? "cold");
+  const firstBoot = wishes.boot === "off" ? Promise.resolve() : wishes.boot ? boot(wishes.boot) : goOnOrBoot();
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   const ready = firstBoot.then(
     () => (wishes.boot === "off" ? undefined : session.agentReady().catch(() => {})),
@@ -219,6 +247,7 @@ async function start(): Promise<void> {
     boot,
     disks,
     network,
+    snapshots,
     exportInitramfs: buildInitramfs,
     exportBundle: bundle,
     loadSystem,
@@ -243,6 +272,7 @@ async function start(): Promise<void> {
       .catch(() => {});
   // Once it is quiet, and only where it is still a question.
   void ready.then(() => navigator.storage?.persist?.()).catch(() => {});
+  void ready.then(() => snapshots.look()).catch(() => {});
 }
 
 function version({ overlay, commandLine, memoryMb }: BootRecipe): Bootable {
@@ -352,6 +382,7 @@ function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "
     disks: [],
     quota: null,
     network: NO_NETWORK,
+    snapshots: NO_SNAPSHOTS,
     notices: [],
   };
 }

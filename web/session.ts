@@ -39,6 +39,14 @@ export interface SavedRun {
   commands: number;
 }
 
+export interface Saved<T> {
+  state: ArrayBuffer;
+  run: SavedRun;
+  /** What the machine was built from. */
+  recipe: BootRecipe;
+  result: T;
+}
+
 /** The page keeps a system in memory from being replaced by one on a disk. */
 const STAY_IN_MEMORY = "root=/dev/ram0";
 
@@ -74,11 +82,15 @@ export interface Session {
   /**
    * Stops the machine for a moment and saves it, while its disks are at rest; then it goes on.
    * @param atRest what has to be done with the disks just then
+   * @param keep stores what was saved while the machine stands; when it has, the machine is switched off, and otherwise
+   * goes on
    * @throws Error when there is no machine that has come to its prompt
    */
-  save<T>(atRest: () => Promise<T>): Promise<{ state: ArrayBuffer; run: SavedRun; result: T }>;
+  save<T>(atRest: () => Promise<T>, keep?: (saved: Saved<T>) => Promise<void>): Promise<Saved<T>>;
   /** The same at once, for a page that is being left; null when it cannot be done without waiting. The machine stands. */
-  saveNow(mostBytes: number): { state: ArrayBuffer; run: SavedRun } | null;
+  saveNow(mostBytes: number): Omit<Saved<null>, "result"> | null;
+  /** After `saveNow`, when the page was not left after all. */
+  goOn(): void;
   /**
    * Puts a saved machine in the place of the present one, which ends as when the power fails.
    * @param overlay the files that it was built from, as far as they are known
@@ -88,7 +100,7 @@ export interface Session {
   restore(
     saved: SavedRun,
     overlay: BootRecipe["overlay"],
-    load: { state(): Promise<ArrayBuffer>; plugIn(): Promise<Plugged> },
+    load: { state(): Promise<ArrayBuffer>; plugIn(): Promise<Plugged>; onStart(): void },
   ): Promise<void>;
   /** Asks the guest to power off, and switches it off if it does not. */
   shutdown(): Promise<void>;
@@ -408,7 +420,7 @@ export function createSession(environment: SessionEnvironment): Session {
       if (!on.ended) powerOn(on).catch((error: unknown) => fail(on, "emulator", sentence(error)));
       return prompt;
     },
-    async save(atRest) {
+    async save(atRest, keep) {
       // Two at once would both let the machine go on.
       const before = saving;
       let done!: () => void;
@@ -423,8 +435,12 @@ export function createSession(environment: SessionEnvironment): Session {
         await machine.pause();
         try {
           await Promise.all((on.plugged?.drives ?? []).map((drive) => drive?.settled?.()));
-          const [result, saved] = await Promise.all([atRest(), machine.save()]);
-          return { state: saved, run: facts, result };
+          const [result, bytes] = await Promise.all([atRest(), machine.save()]);
+          const saved = { state: bytes, run: facts, recipe: on.recipe, result };
+          if (!keep) return saved;
+          await keep(saved);
+          await off(on, "the machine was suspended");
+          return saved;
         } finally {
           if (run === on && !on.ended && state.status !== "paused") machine.resume();
         }
@@ -437,7 +453,10 @@ export function createSession(environment: SessionEnvironment): Session {
       if (!found || found.on.plugged?.drives.some((drive) => drive?.isBusy?.())) return null;
       void found.machine.pause();
       const saved = found.machine.saveNow(mostBytes);
-      return saved && { state: saved, run: found.facts };
+      return saved && { state: saved, run: found.facts, recipe: found.on.recipe };
+    },
+    goOn() {
+      if (run && !run.ended && state.status !== "paused") run.machine?.resume();
     },
     async restore(saved, overlay, load) {
       const { mode, memoryMb, card, commandLine, promptMs, uptimeMs, timeline } = saved;
@@ -452,7 +471,7 @@ export function createSession(environment: SessionEnvironment): Session {
         const plugged = await load.plugIn();
         on.plugged = plugged;
         if (on.ended) return await plugged.close();
-        environment.onPowerOn();
+        load.onStart();
         const { emulator, bios, vgaBios } = system;
         const screen = environment.screen;
         const start = { state: image };

@@ -5,6 +5,8 @@ export interface Settings {
   theme?: Theme;
   language?: Language;
   hidden?: WhenHidden;
+  /** Whether a machine is kept when the page is left. */
+  resumes?: boolean;
 }
 
 const KEY = "smart-os:settings";
@@ -16,6 +18,7 @@ export function readSettings(): Settings {
       ...(value.theme === "light" || value.theme === "dark" ? { theme: value.theme } : {}),
       ...(value.hidden === "run" || value.hidden === "pause" ? { hidden: value.hidden } : {}),
       ...(value.language === "en" || value.language === "zh" ? { language: value.language } : {}),
+      ...(typeof value.resumes === "boolean" ? { resumes: value.resumes } : {}),
     };
   } catch {
     return {};

@@ -7,7 +7,19 @@ import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
 import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
-import type { AppState, BootMode, DiskEntry, DiskRow, Drive, FileRow, Forward, NetworkState, Store } from "./state.ts";
+import type { Snapshots } from "./snapshots.ts";
+import type {
+  AppState,
+  BootMode,
+  DiskEntry,
+  DiskRow,
+  Drive,
+  FileRow,
+  Forward,
+  NetworkState,
+  SnapshotRow,
+  Store,
+} from "./state.ts";
 import type { SystemFiles } from "./system.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -36,6 +48,7 @@ export interface SmartOs {
   listFiles(): readonly FileRow[];
   readonly disks: SmartOsDisks;
   readonly network: SmartOsNetwork;
+  readonly snapshot: SmartOsSnapshot;
   /**
    * A file to keep or to run elsewhere. "disk-raw" is the system disk, built from the project when there is none yet: run
    * it with `qemu-system-i386 -hda FILE`.
@@ -90,6 +103,26 @@ export interface SmartOsNetwork {
   setOnline(online: boolean): void;
 }
 
+/** Saved machines of the project, each named by its id or its name; what is refused rejects with a sentence. */
+export interface SmartOsSnapshot {
+  list(): Promise<readonly SnapshotRow[]>;
+  /** The machine stops for a moment, and goes on. */
+  save(name?: string): Promise<SnapshotRow>;
+  /** Saves the machine and switches it off; it goes on when the project is opened again. */
+  suspend(): Promise<SnapshotRow>;
+  /** The machine as it was, with what was on its disks. The present one ends. */
+  restore(snapshot: string): Promise<void>;
+  rename(snapshot: string, name: string): Promise<void>;
+  remove(snapshot: string): Promise<void>;
+  /** A file with the machine and its disks. */
+  export(snapshot: string): Promise<Blob>;
+  import(file: Blob, name: string): Promise<SnapshotRow>;
+  /** The names of the disks that have been written to since, and would become what they were. */
+  movedOn(snapshot: string): Promise<readonly string[]>;
+  /** Whether the machine is kept when the page is left, and goes on when it is opened again. */
+  setResumes(resumes: boolean): void;
+}
+
 export interface PageState {
   phase: string | null;
   boot: BootMode;
@@ -112,6 +145,7 @@ export interface SmartOsParts {
   boot(mode: BootMode): Promise<{ promptMs: number }>;
   disks: Disks;
   network: Network;
+  snapshots: Snapshots;
   exportInitramfs(): Promise<BuildResult>;
   exportBundle(): Promise<Blob>;
   loadSystem(): Promise<SystemFiles>;
@@ -125,7 +159,7 @@ export interface SmartOsParts {
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 export function createSmartOs(parts: SmartOsParts): SmartOs {
-  const { store, session, workspace, disks, network } = parts;
+  const { store, session, workspace, disks, network, snapshots } = parts;
   return {
     ready: parts.ready,
     state() {
@@ -205,6 +239,18 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       join: (room, secret) => network.join(room, secret),
       leave: () => network.leave(),
       setOnline: (online) => network.setOnline(online),
+    },
+    snapshot: {
+      list: () => snapshots.look(),
+      save: (name) => snapshots.save(name),
+      suspend: () => snapshots.suspend(),
+      restore: (snapshot) => snapshots.restore(snapshot),
+      rename: (snapshot, name) => snapshots.rename(snapshot, name),
+      remove: async (snapshot) => void (await snapshots.remove(snapshot)),
+      export: (snapshot) => snapshots.exportFile(snapshot),
+      import: (file, name) => snapshots.importFile(file, name),
+      movedOn: (snapshot) => snapshots.movedOn(snapshot),
+      setResumes: (resumes) => snapshots.setResumes(resumes),
     },
     async exportImage(kind) {
       switch (kind) {

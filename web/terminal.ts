@@ -3,6 +3,7 @@ import "@xterm/xterm/css/xterm.css";
 import { ClipboardAddon } from "@xterm/addon-clipboard";
 import { FitAddon } from "@xterm/addon-fit";
 import { SearchAddon } from "@xterm/addon-search";
+import { SerializeAddon } from "@xterm/addon-serialize";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal as Xterm } from "@xterm/xterm";
@@ -22,6 +23,8 @@ export interface Terminal {
   onInput(listener: (bytes: Uint8Array) => void): void;
   onResize(listener: (size: TerminalSize) => void): void;
   size(): TerminalSize;
+  /** What is on it and the last lines above, as what a program would print for it. */
+  content(): string;
   /** A fresh terminal; what was printed before stays in the scrollback. */
   reset(): void;
   clear(): void;
@@ -53,6 +56,8 @@ export interface Terminal {
 }
 
 const SCROLLBACK = 10_000;
+/** Lines above the screen that a saved machine keeps. */
+const KEPT_LINES = 500;
 const FONT_SIZE = 13;
 /** After a piece of output what follows is gathered for so long: a drawing for each would slow down who prints it. */
 const GATHER_MS = 40;
@@ -78,7 +83,8 @@ export function createTerminal(): Terminal {
   });
   const fit = new FitAddon();
   const search = new SearchAddon();
-  for (const addon of [fit, search, new WebLinksAddon(), new ClipboardAddon(), new Unicode11Addon()])
+  const serialize = new SerializeAddon();
+  for (const addon of [fit, search, serialize, new WebLinksAddon(), new ClipboardAddon(), new Unicode11Addon()])
     xterm.loadAddon(addon);
   xterm.unicode.activeVersion = "11";
 
@@ -146,6 +152,12 @@ export function createTerminal(): Terminal {
     },
     onResize: (next) => void xterm.onResize(({ cols, rows }) => next({ columns: cols, rows })),
     size: () => ({ columns: xterm.cols, rows: xterm.rows }),
+    content() {
+      const decoder = new TextDecoder();
+      // What has come and is not drawn yet belongs to it.
+      const late = (gathered ?? []).map((piece) => (typeof piece === "string" ? piece : decoder.decode(piece)));
+      return serialize.serialize({ scrollback: KEPT_LINES }) + late.join("");
+    },
     reset() {
       // Leaves the modes of a crashed program, draws a line under the old boot, and moves it into the scrollback.
       const rule = `\u001b[0;2m${"─".repeat(Math.max(10, xterm.cols - 1))}\u001b[0m`;

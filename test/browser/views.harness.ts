@@ -1,5 +1,12 @@
 /** The views over made-up states: no machine, no storage. `?scenario=` chooses the state, `harness` is for the tests. */
-import { type Actions, type AppState, createStore, type DiskActions, type NetworkActions } from "../../web/state.ts";
+import {
+  type Actions,
+  type AppState,
+  createStore,
+  type DiskActions,
+  type NetworkActions,
+  type SnapshotActions,
+} from "../../web/state.ts";
 import { mountWorkbench } from "../../web/views/workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
 
@@ -86,10 +93,11 @@ function noted<T extends object>(prefix: string, effects: Partial<T>): T {
 }
 const disks = noted("disks.", DISK_EFFECTS);
 const network = noted("network.", NETWORK_EFFECTS);
-const parts = { disks, network };
+const snapshots = noted<SnapshotActions>("snapshots.", { movedOn: async () => ["data"] });
+const parts = { disks, network, snapshots };
 const others = noted("", EFFECTS);
 const actions = new Proxy(others, {
-  get: (all, name: keyof Actions) => (name === "disks" || name === "network" ? parts[name] : all[name]),
+  get: (all, name: keyof Actions) => (name in parts ? parts[name as keyof typeof parts] : all[name]),
 });
 
 const root = document.getElementById("workbench") as HTMLElement;

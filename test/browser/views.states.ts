@@ -8,7 +8,9 @@ import {
   type MachineState,
   type NetworkState,
   NO_NETWORK,
+  NO_SNAPSHOTS,
   type OpenFile,
+  type SnapshotRow,
   type TimelineBar,
 } from "../../web/state.ts";
 
@@ -322,12 +324,54 @@ export const BASE: AppState = {
   disks: [],
   quota: null,
   network: NO_NETWORK,
+  snapshots: NO_SNAPSHOTS,
   notices: [],
 };
 
 /** What each scenario changes of it. */
+const LINES = [
+  "smart-os: init scripts: /etc/init.d/rcS",
+  " Linux 6.12.48, up after 1.31 s",
+  "",
+  "root@smart-os:~# ls -l /etc/init.d",
+  "-rwxr-xr-x    1 root     root           612 network",
+  "-rwxr-xr-x    1 root     root           871 rcS",
+  "root@smart-os:~# make",
+  "cc -O2 -o hello hello.c",
+];
+const snapshot = (id: string, change: Partial<SnapshotRow> = {}): SnapshotRow => ({
+  id,
+  kind: "named",
+  projectId: "one",
+  name: `Snapshot ${id}`,
+  createdAt: Date.UTC(2026, 10, 3, 9, 41),
+  picture: { lines: LINES, image: null },
+  memoryMb: 128,
+  mode: "cold",
+  uptimeMs: 249_000,
+  disks: [],
+  storedBytes: 4_236_000,
+  unfit: null,
+  ...change,
+});
+const SNAPSHOTS: SnapshotRow[] = [
+  snapshot("s", { kind: "suspended", name: "Suspended", disks: ["data"], uptimeMs: 5_400_000 }),
+  snapshot("2", { name: "before the upgrade, with everything that was there", disks: ["data", "swap"] }),
+  snapshot("1", { unfit: "emulator", memoryMb: 64, mode: "disk" }),
+];
+
 export const SCENARIOS: Record<string, () => Partial<AppState>> = {
   running: () => ({}),
+  snapshots: () => ({
+    snapshots: {
+      rows: SNAPSHOTS,
+      count: 5,
+      storedBytes: 18_600_000,
+      most: { count: 32, bytes: 500e6 },
+      work: null,
+      resumes: true,
+    },
+  }),
   applied: () => ({ pendingEdits: false, storage: { state: "saving" } }),
   off: () => ({
     pendingEdits: false,

@@ -4,6 +4,8 @@ import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
 import { enNetwork } from "./en-network.ts";
 import { enNetworkWork } from "./en-network-work.ts";
+import { enSnapshotWork } from "./en-snapshot-work.ts";
+import { enSnapshots } from "./en-snapshots.ts";
 import { enVisit } from "./en-visit.ts";
 
 /** The words in English; their shape is what every language must have. */
@@ -223,5 +225,7 @@ export const en = {
   diskWork: enDiskWork,
   network: enNetwork,
   networkWork: enNetworkWork,
+  snapshots: enSnapshots,
+  snapshotWork: enSnapshotWork,
   visit: enVisit,
 };

@@ -3,6 +3,8 @@ import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
 import { zhNetwork } from "./zh-network.ts";
 import { zhNetworkWork } from "./zh-network-work.ts";
+import { zhSnapshotWork } from "./zh-snapshot-work.ts";
+import { zhSnapshots } from "./zh-snapshots.ts";
 import { zhVisit } from "./zh-visit.ts";
 
 export const zh: Text = {
@@ -227,5 +229,7 @@ export const zh: Text = {
   diskWork: zhDiskWork,
   network: zhNetwork,
   networkWork: zhNetworkWork,
+  snapshots: zhSnapshots,
+  snapshotWork: zhSnapshotWork,
   visit: zhVisit,
 };

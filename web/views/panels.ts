@@ -5,13 +5,13 @@ import { type IconName, icon } from "./icon.ts";
 import { readPreference, writePreference } from "./preference.ts";
 import { createSplitter } from "./splitter.ts";
 
-export const PANELS = ["tree", "editor", "disks", "network", "machine"] as const;
+export const PANELS = ["tree", "editor", "disks", "network", "snapshots", "machine"] as const;
 export type PanelName = (typeof PANELS)[number];
 /** The columns of a wide page, each named after its first panel. */
 const COLUMNS = ["tree", "editor", "machine"] as const;
 type Column = (typeof COLUMNS)[number];
 /** What shares the middle column with the editor: one of them is in front. */
-const GUESTS = ["disks", "network"] as const satisfies PanelName[];
+const GUESTS = ["disks", "network", "snapshots"] as const satisfies PanelName[];
 
 export interface Panels {
   readonly element: HTMLElement;
@@ -30,6 +30,7 @@ const ICONS: Record<PanelName, IconName> = {
   editor: "pencil",
   disks: "disk",
   network: "network",
+  snapshots: "snapshot",
   machine: "terminal",
 };
 const TREE_WIDTH = 248;
@@ -48,6 +49,7 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
     editor: text.editor,
     disks: text.disks.title,
     network: text.network.title,
+    snapshots: text.snapshots.title,
     machine: text.machine,
   };
   const folded = Object.fromEntries(COLUMNS.map((name) => [name, readPreference(`folded-${name}`, false)])) as Record<

@@ -13,6 +13,7 @@ import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
 import { createPanels } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
+import { createSnapshots } from "./snapshots.ts";
 import { createTree } from "./tree.ts";
 import type { View } from "./view.ts";
 
@@ -133,6 +134,7 @@ export function createWorkbench(
   const editor = createEditorPanel(text, actions, loadEditor);
   const disks = createDisks(text, actions.disks);
   const network = createNetwork(text, actions.network);
+  const snapshots = createSnapshots(text, actions.snapshots);
   const machine = createMachinePanel(text, opening, terminal, screen);
   const notices = createNotices(text, actions);
   const panels = createPanels(text, {
@@ -140,6 +142,7 @@ export function createWorkbench(
     editor: editor.element,
     disks: disks.element,
     network: network.element,
+    snapshots: snapshots.element,
     machine: machine.element,
   });
 
@@ -175,6 +178,12 @@ export function createWorkbench(
       name: "network" as const,
     },
     {
+      element: snapshots.element,
+      isThere: () => !panels.isAway("snapshots"),
+      focus: () => snapshots.focus(),
+      name: "snapshots" as const,
+    },
+    {
       element: machine.element,
       isThere: () => !panels.isAway("machine"),
       focus: () => machine.focus(),
@@ -204,7 +213,7 @@ export function createWorkbench(
     showMachineTab: (tab) => machine.show(tab),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
-      for (const view of [bar, banner, tree, editor, disks, network, machine, notices]) view.update(state);
+      for (const view of [bar, banner, tree, editor, disks, network, snapshots, machine, notices]) view.update(state);
       const { status: connection } = state.network;
       panels.mark("network", connection, text.network.mark(text.network.status[connection]));
       // A chosen file comes to the front, and so does the machine when it boots or fails.

@@ -1,0 +1,73 @@
+/** What is stored of a saved machine. docs/snapshots.md */
+import type { FrozenDisk } from "./disks.ts";
+import type { SavedRun } from "./session.ts";
+import type { SnapshotRow } from "./state.ts";
+
+/** What a state can only go on in: another emulator lays it out differently, another system is not what was saved. */
+export interface SystemKey {
+  emulator: string;
+  system: string;
+}
+
+/** A piece of a state, by the SHA-256 of its bytes. */
+export interface StatePiece {
+  hash: string;
+  /** Bytes, before compression and as they are stored. */
+  size: number;
+  stored: number;
+}
+
+export interface SnapshotPicture {
+  /** The terminal's last lines. */
+  lines: readonly string[];
+  /** The screen, when it shows graphics: a data URL. */
+  image: string | null;
+}
+
+/** Everything but the state. */
+export interface SnapshotFacts {
+  id: string;
+  /** "suspended": the one that a project goes on with when its page is opened again. */
+  kind: "named" | "suspended";
+  projectId: string;
+  name: string;
+  /** Milliseconds since 1970. */
+  createdAt: number;
+  run: SavedRun;
+  system: SystemKey;
+  /** Tells whether the project is still what the machine was built from. */
+  project: string;
+  /** The terminal's content, as what a program would have to print for it. */
+  terminal: string;
+  picture: SnapshotPicture;
+  disks: readonly FrozenDisk[];
+}
+
+export interface SnapshotRecord extends SnapshotFacts {
+  version: 1;
+  /** It was deleted then, and can still be brought back. */
+  removedAt?: number;
+  pieces: readonly StatePiece[];
+  /** XXH32 of the whole state. */
+  sum: number;
+}
+
+export const MOST_SNAPSHOTS = 32;
+export const MOST_BYTES = 500e6;
+
+export function storedBytes(pieces: readonly StatePiece[]): number {
+  return pieces.reduce((sum, piece) => sum + piece.stored, 0);
+}
+
+export function rowOf(record: SnapshotRecord, here: SystemKey): SnapshotRow {
+  const { id, kind, projectId, name, createdAt, picture, run, disks, pieces, system, terminal } = record;
+  return {
+    ...{ id, kind, projectId, name, createdAt, picture },
+    memoryMb: run.memoryMb,
+    mode: run.mode,
+    uptimeMs: run.uptimeMs,
+    disks: disks.map(({ disk }) => disk.name),
+    storedBytes: storedBytes(pieces) + terminal.length,
+    unfit: system.emulator !== here.emulator ? "emulator" : system.system !== here.system ? "system" : null,
+  };
+}

@@ -1,0 +1,32 @@
+import type { enSnapshotWork } from "./en-snapshot-work.ts";
+
+/** 页面对快照操作的说明。 */
+export const zhSnapshotWork: typeof enSnapshotWork = {
+  defaultName: (count) => `快照 ${count}`,
+  suspendedName: "已挂起",
+  nameMissing: "无法命名快照：请填写名称",
+  nameTaken: (name) => `无法把快照命名为 ${name}：已有同名快照`,
+  none: (name) => `找不到快照 ${name}：本项目中没有这个名称`,
+  busy: "暂时无法执行：页面还在处理另一个快照",
+  tooMany: (most) => `无法保存虚拟机：已有 ${most} 个快照，不能再多；请删除一个`,
+  tooLarge: (most) => `无法保存虚拟机：快照已占用 ${most}，不能再多；请删除一个`,
+  full: "无法保存虚拟机：浏览器存储空间已满。之前保存的都还在；请删除一些快照、磁盘或项目以腾出空间",
+  refused: (detail) => `无法使用快照：浏览器拒绝存储（${detail}）`,
+  otherEmulator: (name) => `无法从 ${name} 继续：它由另一个版本的模拟器保存，虚拟机的存放方式不同`,
+  otherSystem: (name) => `无法从 ${name} 继续：它保存时的内核或 BIOS 版本不同`,
+  damaged: (name) => `无法从 ${name} 继续：保存的内容已损坏`,
+  notWritable: "无法挂起虚拟机：此项目已在另一个标签页中打开",
+  saved: (name) => `已把虚拟机保存为 ${name}`,
+  suspended: "虚拟机已挂起。再次打开此项目时它会继续运行。",
+  resumeNow: "继续",
+  resumed: (time) => `虚拟机从 ${time} 的状态继续运行。`,
+  bootInstead: "重新启动",
+  restored: (name) => `虚拟机已回到 ${name} 的状态。`,
+  movedOn: (disks) => `挂起的虚拟机保持原样：此后 ${disks} 已被写入。你仍可在快照中回到那时。`,
+  lost: (disks) => `虚拟机重新启动：离开页面之后 ${disks} 已被写入。`,
+  notResumed: (reason) => `虚拟机重新启动。${reason}`,
+  removed: (name) => `已删除快照 ${name}`,
+  undo: "撤销",
+  goneForGood: (name) => `无法恢复 ${name}：它已被彻底删除`,
+  notAFile: (name) => `无法打开 ${name}：它不是快照，或已损坏`,
+};

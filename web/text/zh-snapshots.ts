@@ -1,0 +1,50 @@
+import type { enSnapshots } from "./en-snapshots.ts";
+
+/** 快照视图的中文文字。 */
+export const zhSnapshots: typeof enSnapshots = {
+  title: "快照",
+  save: "保存",
+  saveTitle: "保存虚拟机",
+  saveLabel: "快照名称",
+  saveHint: "保存虚拟机此刻的状态和磁盘内容，之后它继续运行。",
+  saveFirst: "保存虚拟机",
+  defaultName: (count) => `快照 ${count}`,
+  needsMachine: "只有虚拟机已出现提示符时才可以",
+  suspend: "挂起",
+  suspendHint: "保存虚拟机并关机；再次打开此项目时它会继续运行",
+  import: "从文件打开快照",
+  drop: "松开以打开快照",
+  none: "还没有快照",
+  noneHint: "快照是整台虚拟机在某一时刻的样子：内存、终端和磁盘。你可以随时回到那一刻。",
+  work: { save: "正在保存…", suspend: "正在挂起…", restore: "正在恢复…", download: "正在打包…", import: "正在打开…" },
+
+  suspended: "已挂起",
+  suspendedTitle: "虚拟机已挂起",
+  suspendedHint: "再次打开此项目时它会继续运行。",
+  picture: "虚拟机最后的输出",
+  up: (clock) => `已运行 ${clock}`,
+  withDisks: (disks) => `磁盘：${disks}`,
+  stored: (size) => `在此浏览器中占 ${size}`,
+  restore: "恢复",
+  resume: "继续",
+  restoreNamed: (name) => `恢复到 ${name}`,
+  more: (name) => `${name} 的更多操作`,
+  rename: "重命名",
+  renameTitle: "重命名快照",
+  download: "下载",
+  remove: "删除",
+  nameTaken: (name) => `已有名为 ${name} 的快照。`,
+  unfit: {
+    emulator: "由另一个版本的模拟器保存：此页面无法从它继续。",
+    system: "保存时的内核或 BIOS 版本不同：此页面无法从它继续。",
+  },
+
+  restoreTitle: (name) => `恢复到 ${name}？`,
+  machineEnds: "当前的虚拟机会立即结束，如同断电。",
+  disksMove: (disks) => `磁盘 ${disks} 会回到当时的内容：此后写入的数据将丢失。`,
+  machineOnly: "此后没有数据写入它的磁盘。",
+
+  resumes: "关闭或刷新页面后，从离开时的状态继续",
+  resumesHint: "离开页面时会保留虚拟机。再次打开此项目时它会继续运行，除非它的磁盘已被写入。",
+  amount: (count, most, bytes, mostBytes) => `快照 ${count} / ${most} 个，${bytes} / ${mostBytes}`,
+};
