@@ -13,6 +13,7 @@ const PARTS = {
   kills: "test/soak/kills.ts",
   relay: "test/soak/relay.ts",
   fuzz: "test/soak/fuzz.ts",
+  imports: "test/soak/imports.ts",
 };
 
 /** What the parts judge with. */

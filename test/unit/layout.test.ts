@@ -81,8 +81,15 @@ describe("the folders", () => {
       );
   });
 
+  it("lets the command line import the builder, and of the page what runs in Node as well", () => {
+    for (const { path, specifier } of outside("cli"))
+      expect(specifier, path).toMatch(
+        /^(\.\/[\w-]+\.ts|\.\.\/worker\/(format\/)?[\w-]+\.ts|\.\.\/tools\/(rootfs|emulator)\.ts|\.\.\/web\/(agent|boot|drives|kernel|machine|project)\.ts|node:[\w/]+)$/,
+      );
+  });
+
   it("has no file names that say nothing", () => {
-    for (const folder of ["web", "worker", "relay", "tools", "test"])
+    for (const folder of ["web", "worker", "relay", "tools", "cli", "test"])
       for (const path of sources(folder)) {
         expect(path).not.toMatch(/utils?|helpers?|common|manager|service/);
         expect(path).toMatch(/^[a-z0-9/.-]+$/);

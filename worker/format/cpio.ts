@@ -140,9 +140,10 @@ function alignTo(value: number, alignment: number): number {
 /**
  * Reads one archive or several that follow one another, later ones over earlier ones, as the kernel does.
  * Contents are views into `archive`. A name's leading "/" or "./" is dropped; "." itself sets the root's attributes.
+ * @param mostEntries directories that are only implied are counted as well
  * @throws FormatError naming the offset of what is damaged
  */
-export function decodeCpio(archive: Uint8Array): FileTree {
+export function decodeCpio(archive: Uint8Array, mostEntries = Number.POSITIVE_INFINITY): FileTree {
   const tree = new FileTree();
   const linked = new Map<string, string>();
   let at = 0;
@@ -157,6 +158,8 @@ export function decodeCpio(archive: Uint8Array): FileTree {
     complete = entry.name === TRAILER;
     if (complete) linked.clear();
     else addEntry(tree, linked, entry);
+    if (tree.size > mostEntries)
+      throw new FormatError(`Cannot read the cpio archive: it has more than ${mostEntries} files and directories`);
   }
   if (!complete)
     throw new FormatError(`Cannot read the cpio archive: it ends at byte ${archive.length} without a trailer`);

@@ -49,6 +49,8 @@ const encoder = new TextEncoder();
 
 export class FileTree {
   readonly #entries = new Map<string, TreeEntry>();
+  /** How many entries each directory has: to replace or remove one takes no walk over all. */
+  readonly #children = new Map<string, number>();
 
   constructor() {
     this.#entries.set("/", { path: "/", kind: "directory", ...DIRECTORY });
@@ -80,7 +82,7 @@ export class FileTree {
         entry.path,
       );
     this.#addParents(entry.path);
-    this.#entries.set(entry.path, entry);
+    this.#set(entry);
   }
 
   /**
@@ -91,7 +93,7 @@ export class FileTree {
   replace(entry: TreeEntry): void {
     check(entry);
     const present = this.#entries.get(entry.path);
-    if (present?.kind === "directory" && entry.kind !== "directory") {
+    if (present?.kind === "directory" && entry.kind !== "directory" && this.#children.has(entry.path)) {
       for (const path of this.#entries.keys())
         if (path.startsWith(`${entry.path}/`))
           throw new FormatError(
@@ -100,7 +102,7 @@ export class FileTree {
           );
     }
     this.#addParents(entry.path);
-    this.#entries.set(entry.path, entry);
+    this.#set(entry);
   }
 
   /** Removes an entry and everything below it. Says whether there was one. */
@@ -109,8 +111,16 @@ export class FileTree {
     const present = this.#entries.get(path);
     if (!present) return false;
     this.#entries.delete(path);
-    if (present.kind === "directory")
-      for (const below of [...this.#entries.keys()]) if (below.startsWith(`${path}/`)) this.#entries.delete(below);
+    if (this.#children.delete(path))
+      for (const below of [...this.#entries.keys()])
+        if (below.startsWith(`${path}/`)) {
+          this.#entries.delete(below);
+          this.#children.delete(below);
+        }
+    const parent = parentOf(path);
+    const left = (this.#children.get(parent) ?? 1) - 1;
+    if (left > 0) this.#children.set(parent, left);
+    else this.#children.delete(parent);
     return true;
   }
 
@@ -140,8 +150,20 @@ export class FileTree {
         );
       missing.push(parent);
     }
-    for (const parent of missing) this.#entries.set(parent, { path: parent, kind: "directory", ...DIRECTORY });
+    for (const parent of missing) this.#set({ path: parent, kind: "directory", ...DIRECTORY });
   }
+
+  #set(entry: TreeEntry): void {
+    if (!this.#entries.has(entry.path) && entry.path !== "/") {
+      const parent = parentOf(entry.path);
+      this.#children.set(parent, (this.#children.get(parent) ?? 0) + 1);
+    }
+    this.#entries.set(entry.path, entry);
+  }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
 }
 
 /** Orders paths so that a directory's contents follow it at once: "/a", "/a/b", "/a-b". */
