@@ -7,7 +7,7 @@ export interface Servers {
   sink: number;
   bell: number;
   echo: number;
-  say(message: { expect?: number; hash?: boolean; rounds?: number }): void;
+  say(message: { expect?: number; hash?: boolean; stop?: boolean; rounds?: number }): void;
   /** What it tells next. @throws Error when it says nothing for so long */
   heard<Message>(withinMs: number): Promise<Message>;
   stop(): void;

@@ -30,6 +30,7 @@ const http = createHttpServer((request, response) => {
 /** Tells the time from the first byte to the last one that was announced: v86's own client never ends an upload. */
 let expected = 0;
 let isHashed = false;
+let isStopped = false;
 const sink = createServer({ allowHalfOpen: true }, (socket) => {
   let bytes = 0;
   let startedAt = 0;
@@ -38,8 +39,9 @@ const sink = createServer({ allowHalfOpen: true }, (socket) => {
     hash?.update(chunk);
     if (bytes === 0) startedAt = performance.now();
     bytes += chunk.length;
-    if (bytes >= expected && bytes - chunk.length < expected)
-      tell({ uploaded: bytes, ms: performance.now() - startedAt, md5: hash?.digest("hex") });
+    if (bytes < expected || bytes - chunk.length >= expected) return;
+    tell({ uploaded: bytes, ms: performance.now() - startedAt, md5: hash?.digest("hex") });
+    if (isStopped) socket.resetAndDestroy();
   });
   socket.on("end", () => socket.end("done\n"));
   socket.on("error", () => {});
@@ -71,9 +73,10 @@ const bell = createServer({ noDelay: true }, (socket) => {
 const echo = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: false });
 echo.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
 
-process.on("message", (/** @type {{expect?: number, hash?: boolean, rounds?: number}} */ message) => {
+process.on("message", (/** @type {{expect?: number, hash?: boolean, stop?: boolean, rounds?: number}} */ message) => {
   expected = message.expect ?? expected;
   isHashed = message.hash ?? isHashed;
+  isStopped = message.stop ?? isStopped;
   rounds = message.rounds ?? rounds;
 });
 process.on("disconnect", () => process.exit());

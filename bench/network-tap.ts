@@ -71,7 +71,7 @@ export async function tap(
       const startedAt = performance.now();
       await inside("curl", "-sf", "-o", "/dev/null", `http://10.0.2.2:${servers.http}/bytes/${256 * MIB}`);
       down.push(256_000 / (performance.now() - startedAt));
-      servers.say({ expect: 256 * MIB });
+      servers.say({ expect: 256 * MIB, stop: false });
       const heard = servers.heard<{ ms: number }>(60_000);
       const send = `dd if=/dev/zero bs=256k count=1024 2>/dev/null >/dev/tcp/10.0.2.2/${servers.sink}`;
       await inside("bash", "-c", send);

@@ -8,10 +8,19 @@ import { ensureSystem } from "./system.mjs";
 /** `npm run bench -- disks` measures a part. */
 const PARTS = ["boot", "visit", "disks", "network", "snapshots"];
 
+const PROGRAMS = {
+  curl: "curl",
+  debugfs: "e2fsprogs",
+  ip: "iproute2",
+  mke2fs: "e2fsprogs",
+  "qemu-system-i386": "qemu-system-x86",
+  vde_plug: "vdeplug",
+};
+
 await main(async () => {
   checkNode();
   ensureDependencies();
-  ensurePrograms({ "qemu-system-i386": "qemu-system-x86", mke2fs: "e2fsprogs", debugfs: "e2fsprogs" }, "the baselines");
+  ensurePrograms(PROGRAMS, "the baselines");
   ensureChrome();
   await ensureSystem();
   await ensureBuild({ quiet: true });
