@@ -70,6 +70,34 @@ describe("partition tables", () => {
     );
   });
 
+  it("of one to four partitions are read by sfdisk and fdisk as they are meant", () => {
+    const all = [
+      { start: 2048, sectors: 20_480, type: 0x83, bootable: true },
+      { start: 22_528, sectors: 8192, type: 0x82, bootable: false },
+      { start: 40_960, sectors: 4096, type: 0x0c, bootable: false },
+      { start: 45_056, sectors: 86_016, type: 0x83, bootable: false },
+    ];
+    for (let count = 1; count <= all.length; count += 1) {
+      const partitions = all.slice(0, count);
+      const path = blank("listed.img", 131_072);
+      writeFileSync(path, encodeMbr({ signature: 0xfeed_f00d, partitions }, 131_072), { flag: "r+" });
+      const dump = execFileSync("/sbin/sfdisk", ["-d", path], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+      expect(dump).toContain("label-id: 0xfeedf00d");
+      const lines = partitions.map(({ start, sectors, type, bootable }, index) => [
+        `${path}${index + 1}`,
+        `start=${start}`,
+        `size=${sectors}`,
+        `type=${type.toString(16)}`,
+        ...(bootable ? ["bootable"] : []),
+      ]);
+      const found = dump.split("\n").filter((line) => line.startsWith(path));
+      expect(found.map((line) => line.split(/[\s:,]+(?=[a-z])/).map((part) => part.replace(/\s/g, "")))).toEqual(lines);
+      const list = execFileSync("/sbin/fdisk", ["-l", path], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+      expect(list.match(/ 83 Linux$/gm) ?? []).toHaveLength(partitions.filter(({ type }) => type === 0x83).length);
+      expect(/ 82 Linux swap/.test(list)).toBe(count > 1);
+    }
+  });
+
   it("keep an empty entry between two", () => {
     const partitions = [
       { start: 2048, sectors: 2048, type: 0x83, bootable: false },
@@ -167,6 +195,14 @@ describe("swap areas", () => {
     const { extents } = encodeSwap(size, uuid, label);
     expect(extents).toEqual([{ offset: 0, bytes: start(path, 4096) }]);
     expect(decodeSwap(extents[0]?.bytes as Uint8Array)).toEqual({ label });
+    writeFileSync(path, extents[0]?.bytes as Uint8Array);
+    truncateSync(path, size);
+    const words = execFileSync("/sbin/swaplabel", [path], { encoding: "utf8" });
+    expect(words).toBe(`${label ? `LABEL: ${label}\n` : ""}UUID:  ${text}\n`);
+    const kind = execFileSync("file", ["-b", path], { encoding: "utf8" });
+    expect(kind).toContain(
+      `swap file, 4k page size, little endian, version 1, size ${Math.floor(size / 4096) - 1} pages`,
+    );
   });
 
   it("are refused when too small, or with too long a label", () => {
