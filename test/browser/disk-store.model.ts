@@ -6,6 +6,8 @@ import { noise, type Plugged, plug, random } from "./disk-store.harness.ts";
 const SECTOR = 512;
 const MIB = 1024 * 1024;
 const LONGEST = 300_000;
+/** Reads and writes each, however slow the machine is. */
+const LEAST = 60;
 
 interface Model {
   id: string;
@@ -26,7 +28,7 @@ export interface ModelReport {
   reopenings: number;
 }
 
-/** Runs for about so long, at least through ten openings. @throws Error with the seed at the first difference */
+/** Runs for about so long, at least through ten openings and LEAST reads and writes. @throws Error with the seed at the first difference */
 export async function runModel(seed: number, milliseconds: number): Promise<ModelReport> {
   const run = new Run(seed);
   try {
@@ -55,7 +57,8 @@ class Run {
     let disk = await this.#put(`model-${this.#seed}`);
     let other: Model | null = null;
     let reader: Reader | null = null;
-    while (performance.now() < deadline || this.report.reopenings < 10) {
+    const { report } = this;
+    while (performance.now() < deadline || report.reopenings < 10 || Math.min(report.reads, report.writes) < LEAST) {
       this.report.steps += 1;
       const wasAt = disk.now.slice();
       this.#note("open");

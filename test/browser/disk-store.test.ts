@@ -6,6 +6,7 @@ import { type Browser, type BrowserContext, chromium, type Page } from "playwrig
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { chromePath } from "../../tools/setup.mjs";
+import type { Piece } from "../../worker/format/sparse-image.ts";
 import type { ModelReport } from "./disk-store.model.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -175,7 +176,7 @@ describe("a disk that is put into the store", () => {
     });
   });
 
-  it("stays as it was when the new content is refused or cancelled half-way", async () => {
+  it("stays as it was when a new content, or a change of what it has, is refused or cancelled half-way", async () => {
     const page = await open();
     const found = await page.evaluate(async () => {
       const { store, noise, sum, refusal, wholeDisk, layers } = window.diskBench;
@@ -217,6 +218,21 @@ describe("a disk that is put into the store", () => {
         for (let offset = 0; offset < 9 << 20; offset += 1 << 20) yield piece(offset, 1 << 20);
         throw new TypeError("the file is gone");
       }
+      const rewrite = (size: number, pieces: Iterable<Piece> | AsyncIterable<Piece>, work = {}) =>
+        store.rewrite("disk", async () => ({ size, pieces }), work);
+      const gone = store.rewrite("disk", async () => {
+        throw new Error("Cannot fit it");
+      });
+      await expectRefusal("rewrite, refused", gone);
+      await expectRefusal("rewrite, order", rewrite(8 << 20, [piece(6 << 20), piece(1 << 20)]));
+      await expectRefusal("rewrite, size", rewrite(1000, []));
+      await expectRefusal("rewrite, source", rewrite(1 << 30, broken()));
+      const late = new AbortController();
+      const onRewrite = () => late.abort();
+      await expectRefusal(
+        "rewrite, cancelled",
+        rewrite(1 << 30, endless(), { signal: late.signal, onProgress: onRewrite }),
+      );
       return { result, progress };
     });
     expect(found.result).toEqual([
@@ -230,6 +246,11 @@ describe("a disk that is put into the store", () => {
       "late size: Error: Cannot make the disk: 0 bytes are not a number of sectors of 512 bytes",
       "cancelled: AbortError: signal is aborted without reason",
       "source: TypeError: the file is gone",
+      "rewrite, refused: Error: Cannot fit it",
+      `rewrite, order: Error: Cannot store the image: what is at ${MIB} comes after what reaches to ${6 * MIB + 1000}`,
+      "rewrite, size: Error: Cannot change the disk: 1000 bytes are not a number of sectors of 512 bytes",
+      "rewrite, source: TypeError: the file is gone",
+      "rewrite, cancelled: AbortError: signal is aborted without reason",
     ]);
     expect(found.progress).toEqual([4 * MIB, 8 * MIB]);
   });
