@@ -72,7 +72,7 @@ export function planLayout(size: number, inodes: number, like?: Likeness): Layou
     const groups: Group[] = [];
     for (let index = 0; index < count; index += 1) {
       const start = firstDataBlock + index * blocksPerGroup;
-      const hasSuperblock = isSparse(index);
+      const hasSuperblock = hasCopies(index);
       const blockBitmap = start + (hasSuperblock ? 1 + descriptorBlocks : 0);
       groups.push({
         start,
@@ -93,8 +93,8 @@ export function planLayout(size: number, inodes: number, like?: Likeness): Layou
   }
 }
 
-/** Says whether a group has copies of the superblock and the descriptors. */
-function isSparse(group: number): boolean {
+/** Says whether a group has copies of the superblock and the descriptors, under sparse_super. */
+export function hasCopies(group: number): boolean {
   if (group <= 1) return true;
   for (const base of [3, 5, 7]) {
     let power = base;

@@ -5,6 +5,7 @@
  * neither is any other incompatible feature that is not in READABLE; features that only writers must know do not matter.
  */
 import { CHECKSUM_START, crc32c } from "./extfs-checksum.ts";
+import { hasCopies } from "./extfs-layout.ts";
 import { FormatError } from "./file-tree.ts";
 
 /** What is wrong with a file system, for the user. */
@@ -38,13 +39,15 @@ export interface Superblock {
   needsRecovery: boolean;
   /** 0: there is none. */
   journalInode: number;
+  /** Blocks of superblocks, descriptors, bitmaps and tables of inodes, over all groups. */
+  tableBlocks: number;
 }
 
 export const SUPERBLOCK_OFFSET = 1024;
 export const SUPERBLOCK_BYTES = 1024;
 const CHECKSUM = 1020;
 
-const COMPATIBLE = { hasJournal: 0x4 } as const;
+const COMPATIBLE = { hasJournal: 0x4, resizeInode: 0x10, sparse2: 0x200 } as const;
 const INCOMPATIBLE = {
   filetype: 0x2,
   recover: 0x4,
@@ -151,7 +154,21 @@ export function decodeSuperblock(bytes: Uint8Array, sourceBytes: number): Superb
     hasWideBlocks,
     needsRecovery,
     journalInode: hasJournal ? u32(224) : 0,
+    tableBlocks: countTables(),
   };
+
+  function countTables(): number {
+    const isSparse = (readOnly & READ_ONLY_COMPATIBLE.sparse) !== 0;
+    const copies = Array.from({ length: groups }, (_, group) => group).filter((group) =>
+      compatible & COMPATIBLE.sparse2
+        ? group === 0 || group === u32(588) || group === u32(592)
+        : !isSparse || hasCopies(group),
+    ).length;
+    const reserved = compatible & COMPATIBLE.resizeInode ? u16(206) : 0;
+    const descriptors = Math.ceil((groups * descriptorBytes) / blockBytes);
+    const inodeTable = Math.ceil((inodesPerGroup * inodeBytes) / blockBytes);
+    return firstDataBlock + copies * (1 + descriptors + reserved) + groups * (2 + inodeTable);
+  }
 }
 
 function refuseFeatures(incompatible: number): void {

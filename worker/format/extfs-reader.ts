@@ -41,6 +41,7 @@ export interface ExtReader {
   readonly uuid: Uint8Array;
   /** In bytes, of the file system: its disk can be larger. */
   readonly size: number;
+  /** What files and directories take: its tables and its journal are not counted, as `df` does not count them. */
   readonly usedBytes: number;
   readonly freeBytes: number;
   /** It was not unmounted: what its journal had was put over it, in memory alone. */
@@ -92,7 +93,9 @@ export async function openExt(source: BlockSource): Promise<ExtReader> {
     wasReplayed = logged !== null;
     volume = await volume.withLogged(logged ?? new Map());
   }
-  return new Reader(volume, wasReplayed, await volume.countFree());
+  const { journalInode } = volume.superblock;
+  const journalBytes = journalInode === 0 ? 0 : await volume.inode(journalInode).then(({ size }) => size, unlessDamaged);
+  return new Reader(volume, wasReplayed, await volume.countFree(), journalBytes);
 }
 
 class Reader implements ExtReader {
@@ -109,14 +112,15 @@ class Reader implements ExtReader {
     volume: ExtVolume,
     readonly wasReplayed: boolean,
     freeBlocks: number,
+    journalBytes: number,
   ) {
-    const { kind, label, uuid, blocks, blockBytes } = volume.superblock;
+    const { kind, label, uuid, blocks, blockBytes, tableBlocks } = volume.superblock;
     this.kind = kind;
     this.label = label;
     this.uuid = uuid;
     this.size = blocks * blockBytes;
     this.freeBytes = freeBlocks * blockBytes;
-    this.usedBytes = this.size - this.freeBytes;
+    this.usedBytes = Math.max(0, this.size - this.freeBytes - tableBlocks * blockBytes - journalBytes);
     this.#volume = volume;
   }
 
@@ -410,6 +414,12 @@ function decodeDevice(map: Uint8Array): { major: number; minor: number } {
   if (short !== 0) return { major: (short >>> 8) & 0xff, minor: short & 0xff };
   const long = view.getUint32(4, true);
   return { major: (long >>> 8) & 0xfff, minor: (long & 0xff) | ((long >>> 12) & 0xf_ff00) };
+}
+
+/** A journal that is not needed may be damaged. */
+function unlessDamaged(error: unknown): number {
+  if (error instanceof FormatError) return 0;
+  throw error;
 }
 
 /** Adds to what goes wrong which path it was about. */
