@@ -152,7 +152,7 @@ export const en = {
     compress: "Compressing",
   },
   offTitle: "The machine is off",
-  offHint: "Its files are kept. What was written inside it is gone.",
+  offHint: "Its files and its disks are kept. What else was written inside it is gone.",
   pausedTitle: "Paused",
   problemTitle: (phase: string) => `Stopped in the phase “${phase}”`,
   problemInvalid: "This project cannot be built",

@@ -141,7 +141,7 @@ export const zh: Text = {
   buildTitle: "正在打包根文件系统",
   buildSteps: { fetch: "载入系统文件", tree: "收集文件", pack: "打包", compress: "压缩" },
   offTitle: "机器已关机",
-  offHint: "项目文件仍在；在系统内部写入的内容已消失。",
+  offHint: "项目文件和磁盘仍在；在系统内部写入的其他内容已消失。",
   pausedTitle: "已暂停",
   problemTitle: (phase) => `停在“${phase}”阶段`,
   problemInvalid: "此项目无法打包",
