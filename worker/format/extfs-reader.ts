@@ -94,7 +94,8 @@ export async function openExt(source: BlockSource): Promise<ExtReader> {
     volume = await volume.withLogged(logged ?? new Map());
   }
   const { journalInode } = volume.superblock;
-  const journalBytes = journalInode === 0 ? 0 : await volume.inode(journalInode).then(({ size }) => size, unlessDamaged);
+  const journalBytes =
+    journalInode === 0 ? 0 : await volume.inode(journalInode).then(({ size }) => size, unlessDamaged);
   return new Reader(volume, wasReplayed, await volume.countFree(), journalBytes);
 }
 
