@@ -6,14 +6,16 @@ import { checkNode, ensureChrome, ensureDependencies, ensurePrograms, main, ROOT
 import { ensureSystem } from "./system.mjs";
 
 /** `npm run bench -- disks` measures a part. */
-const PARTS = ["boot", "visit", "disks", "network", "snapshots"];
+const PARTS = ["boot", "visit", "disks", "network", "snapshots", "share"];
 
 const PROGRAMS = {
   curl: "curl",
   debugfs: "e2fsprogs",
   ip: "iproute2",
   mke2fs: "e2fsprogs",
+  "qemu-img": "qemu-utils",
   "qemu-system-i386": "qemu-system-x86",
+  unzip: "unzip",
   vde_plug: "vdeplug",
 };
 

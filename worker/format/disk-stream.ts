@@ -33,7 +33,7 @@ export interface Cluster {
 }
 
 /** Pieces of this length are read from a file or another disk. */
-const STEP_BYTES = 1024 * 1024;
+const STEP_BYTES = 256 * 1024;
 
 export function streamOf(image: SparseImage): DiskStream {
   return { size: image.size, extents: () => image.extents };
