@@ -218,6 +218,9 @@ with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_DEFLATED) as z:
     const grown = Buffer.from(bomb);
     grown.writeUInt32LE(0x7fff_ffff, at);
     await expect(open(() => grown)).rejects.toThrow("files/a has 2147483647 bytes, files may have 268435456 together");
+    const summed = Buffer.from(bomb);
+    summed.writeUInt32LE(1, at - 8);
+    await expect(open(() => summed)).rejects.toThrow("files/a: it is damaged, its sum is wrong");
     const overlapping = Buffer.from(bomb);
     overlapping.writeUInt32LE(10, bomb.lastIndexOf("files/a") - 46 + 42);
     await expect(open(() => overlapping)).rejects.toThrow("files/a at 10 overlaps project.json");

@@ -277,6 +277,24 @@ describe("the qcow2 reader", () => {
   });
 });
 
+describe("a qcow2 whose tables use the same packed data for everything", () => {
+  it("is refused before it has unpacked to gigabytes", async () => {
+    const extents = [{ offset: 0, bytes: new Uint8Array(65_536).fill(1) }];
+    const path = await writePieces(
+      join(scratch, "bomb.qcow2"),
+      encodeCompressedQcow2(streamOf({ size: 512 * MIB, extents }), deflateCluster),
+    );
+    const bytes = readFileSync(path);
+    const table = Number(bytes.readBigUInt64BE(Number(bytes.readBigUInt64BE(40))) & 0x00ff_ffff_ffff_ffffn);
+    for (let at = 8; at < 65_536; at += 8) bytes.copy(bytes, table + at, table, table + 8);
+    const image = await openQcow2(bytesSource(bytes), inflateCluster, "Cannot open it");
+    const taking = async (): Promise<void> => {
+      for await (const _ of image.extents());
+    };
+    await expect(taking()).rejects.toThrow("its packed data are used more often than they can be");
+  });
+});
+
 describe("gzipped images", () => {
   it("unpack to the raw image, holes and all", async () => {
     const path = await writeStream(join(scratch, "sample.img.gz"), gzipDisk(streamOf(sampleDisk())));
