@@ -8,7 +8,9 @@ import type { Notify } from "./notify.ts";
 import type { BootRecipe, SavedRun, Session } from "./session.ts";
 import { createSnapshotClient } from "./snapshot-client.ts";
 import { decodeSnapshotFile, encodeSnapshotFile, packDisk } from "./snapshot-file.ts";
+import { hasHint, hint, isOpenElsewhere } from "./snapshot-hint.ts";
 import { leaveState } from "./snapshot-leave.ts";
+import { takePicture } from "./snapshot-picture.ts";
 import {
   MOST_BYTES,
   MOST_SNAPSHOTS,
@@ -18,6 +20,7 @@ import {
   type SnapshotRecord,
   type SystemKey,
 } from "./snapshot-record.ts";
+import { wakeUp } from "./snapshot-wake.ts";
 import { DAMAGED } from "./snapshot-words.ts";
 import type { SnapshotRow, SnapshotsState, Store } from "./state.ts";
 import { formatBytes, textOf } from "./text.ts";
@@ -74,14 +77,11 @@ export interface SnapshotsParts {
 
 const UNDO_MS = 60_000;
 const PICTURE_LINES = 8;
-const PICTURE_WIDTH = 240;
-const WAKE_MS = 20_000;
+const WAKE_MS = 5000;
 /** A tab that is hidden for so long is not only being left. */
 const HIDDEN_MS = 1500;
 /** A page that is being left may block for as long as this takes: some tenths of a second. */
 const MOST_LEFT_BYTES = 64 * 1024 * 1024;
-/** How long the last page may take to let its project go. */
-const HANDOVER_MS = 400;
 
 export function createSnapshots(parts: SnapshotsParts): Snapshots {
   const { store, session, disks, notify, system } = parts;
@@ -445,72 +445,6 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
 /** What a machine was built from. */
 function sumOf({ overlay, commandLine, memoryMb, card }: BootRecipe): string {
   return sumFiles(overlay, [commandLine, memoryMb, card]);
-}
-
-/**
- * What a machine is told that has stood still: the time, and chance that no other run of it has had.
- * @param isCopy others may run: its card gets an address of its own
- */
-function wakeUp(isCopy: boolean): string {
-  const random = Array.from(crypto.getRandomValues(new Uint8Array(32)), (byte) => byte.toString(16).padStart(2, "0"));
-  const address = ["52:54", ...random.slice(0, 4)].join(":");
-  const lines = [`date -s @${Math.round(Date.now() / 1000)} >/dev/null`, `echo ${random.join("")} >/dev/urandom`];
-  if (isCopy)
-    lines.push(
-      `for card in /sys/class/net/eth*; do [ -e "$card" ] || continue; card=\${card##*/}; ip link set $card down; ` +
-        `ip link set $card address ${address}; ip link set $card up; done`,
-    );
-  return lines.join("\n");
-}
-
-/** The screen as a small picture, when it shows graphics: text is drawn only while somebody looks. */
-function takePicture(screen: HTMLElement): string | null {
-  const canvas = screen.querySelector("canvas");
-  if (!canvas || canvas.style.display === "none" || canvas.width === 0 || canvas.height === 0) return null;
-  try {
-    const small = document.createElement("canvas");
-    small.width = PICTURE_WIDTH;
-    small.height = Math.round((PICTURE_WIDTH * canvas.height) / canvas.width);
-    small.getContext("2d")?.drawImage(canvas, 0, 0, small.width, small.height);
-    return small.toDataURL("image/png");
-  } catch {
-    return null;
-  }
-}
-
-/** Whether another tab has the project; a page that has just been left may have it for a moment. */
-async function isOpenElsewhere(project: string): Promise<boolean> {
-  if (!navigator.locks) return false;
-  const deadline = performance.now() + HANDOVER_MS;
-  for (;;) {
-    const { held = [], pending = [] } = await navigator.locks.query();
-    const name = `smart-os:project:${project}`;
-    // This tab waits for it behind the other one, or has it itself.
-    const isWaiting = pending.some((lock) => lock.name === name);
-    if (!isWaiting || !held.some((lock) => lock.name === name)) return false;
-    if (performance.now() > deadline) return true;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-const HINT = "smart-os:kept:";
-
-/** Notes where every page can see it at once that a project's machine waits in the storage. */
-function hint(project: string, isKept: boolean): void {
-  try {
-    if (isKept) localStorage.setItem(HINT + project, "1");
-    else localStorage.removeItem(HINT + project);
-  } catch {
-    // Then it does not go on by itself; it is among the snapshots.
-  }
-}
-
-function hasHint(project: string): boolean {
-  try {
-    return localStorage.getItem(HINT + project) !== null;
-  } catch {
-    return false;
-  }
 }
 
 function freeName(taken: readonly string[], nameOf: (count: number) => string): string {
