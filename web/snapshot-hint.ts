@@ -27,13 +27,15 @@ const HANDOVER_MS = 400;
 export async function isOpenElsewhere(project: string): Promise<boolean> {
   if (!navigator.locks) return false;
   const deadline = performance.now() + HANDOVER_MS;
-  for (;;) {
-    const { held = [], pending = [] } = await navigator.locks.query();
-    const name = `smart-os:project:${project}`;
-    // This tab waits for it behind the other one, or has it itself.
-    const isWaiting = pending.some((lock) => lock.name === name);
-    if (!isWaiting || !held.some((lock) => lock.name === name)) return false;
-    if (performance.now() > deadline) return true;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  // A lock of which we know that it is ours tells which of the others are.
+  const own = `smart-os:page:${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
+  return navigator.locks.request(own, async () => {
+    for (;;) {
+      const { held = [] } = await navigator.locks.query();
+      const holder = held.find(({ name }) => name === `smart-os:project:${project}`)?.clientId;
+      if (holder === undefined || holder === held.find(({ name }) => name === own)?.clientId) return false;
+      if (performance.now() > deadline) return true;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  });
 }

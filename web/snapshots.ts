@@ -325,12 +325,17 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
       const project = projectId();
       // A page that has nothing to go on with boots without asking the storage.
       if (!hasHint(project)) return false;
+      const readLeft = async () => ((await leave.isKept(project)) ? storage.left(project) : null);
       const [left] = await Promise.all([
-        leave.isKept(project).then((isKept) => (isKept ? storage.left(project) : null)),
+        // What is damaged is not looked at again.
+        readLeft().catch(() => storage.dropLeft(project).then(() => null)),
         looked(),
       ]).catch(() => [null]);
       const suspended = present().find(isSuspended);
-      if (!left && !suspended) return false;
+      if (!left && !suspended) {
+        hint(project, false);
+        return false;
+      }
       if (await isOpenElsewhere(project)) return false;
       const isLeft = left !== null && left.facts.createdAt > (suspended?.createdAt ?? 0);
       const saved = isLeft ? left.facts : (suspended as SnapshotFacts);
