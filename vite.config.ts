@@ -32,6 +32,15 @@ function rootfs(): Plugin {
   };
 }
 
+/** With hot reloading, styles come as inline elements: the page's content security policy would keep them out. */
+function withoutPolicy(): Plugin {
+  return {
+    name: "smart-os:without-policy",
+    apply: "serve",
+    transformIndexHtml: (html) => html.replace(/<meta\s+http-equiv="Content-Security-Policy"[^>]*>/, ""),
+  };
+}
+
 /** Puts the tuned emulator in the place of v86's own. */
 function emulator(): Plugin {
   const folder = `${import.meta.dirname}/node_modules/.cache/emulator`;
@@ -116,7 +125,7 @@ export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator(), system(), withoutOffline()],
+  plugins: [rootfs(), emulator(), system(), withoutOffline(), withoutPolicy()],
   worker: { format: "es", plugins: () => [rootfs(), system()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

@@ -5,10 +5,10 @@ import { siteHandler } from "./site.ts";
 
 const DIST = `${import.meta.dirname}/../dist`;
 
-await runRelay(() => {
+await runRelay(({ embedders }) => {
   if (!existsSync(`${DIST}/index.html`))
     throw new Error(
       "Cannot serve the page: dist/ is missing; run `npm run build` first, or `npm start` for everything",
     );
-  return { site: siteHandler(DIST) };
+  return { site: siteHandler(DIST, embedders) };
 });

@@ -30,6 +30,8 @@ export interface RelayOptions {
   allow: readonly Rule[];
   deny: readonly Rule[];
   origins: readonly string[];
+  /** Whose pages may show the playground in a frame. */
+  embedders: readonly string[];
   token: string | null;
   metricsToken: string | null;
   trustedProxies: readonly Cidr[];
@@ -95,6 +97,8 @@ Where guests may connect to: public addresses, but no mail servers (port 25)
 
 Who may connect
   --origin URL                web pages of this origin too, besides the relay's own; * for all
+  --embed URL                 pages of this origin, and no others, may show the playground in a frame; all may, by
+                              default (docs/embedding.md)
   --token SECRET              only who knows it (better in RELAY_TOKEN: others see the command line)
   --trust-proxy CIDR          believe X-Forwarded-For and -Proto of this proxy
 
@@ -136,6 +140,7 @@ const OPTIONS = {
   allow: LIST,
   deny: LIST,
   origin: LIST,
+  embed: LIST,
   token: TEXT,
   "trust-proxy": LIST,
   "forward-domain": TEXT,
@@ -220,6 +225,7 @@ export function readOptions(words: readonly string[], environment: Environment):
   if (redis !== null && !/^rediss?:\/\/./.test(redis))
     throw new Error("Cannot use --redis: its address begins with redis:// or rediss://");
   const resumeSeconds = text("resume-seconds");
+  const embedders = list("embed").map((origin) => read("embed", origin, readOrigin));
 
   return {
     engine,
@@ -229,6 +235,7 @@ export function readOptions(words: readonly string[], environment: Environment):
     allow: list("allow").map((rule) => read("allow", rule, parseRule)),
     deny: list("deny").map((rule) => read("deny", rule, parseRule)),
     origins: list("origin").map((origin) => read("origin", origin, readOrigin)),
+    embedders: embedders.length === 0 ? ["*"] : embedders,
     token: text("token"),
     metricsToken: text("metrics-token"),
     trustedProxies: list("trust-proxy").map((cidr) => read("trust-proxy", cidr, parseCidr)),

@@ -13,11 +13,11 @@ export type Site = Pick<RelayParts, "site" | "upgrade">;
  * Runs it with this process's arguments; the process ends with a sentence when it cannot.
  * @param openSite is called when there is something to serve. @throws Error with a sentence
  */
-export async function runRelay(openSite: () => Site | Promise<Site>): Promise<void> {
+export async function runRelay(openSite: (options: RelayOptions) => Site | Promise<Site>): Promise<void> {
   try {
     const options = readOptions(process.argv.slice(2), process.env);
     if ("help" in options) process.stdout.write(options.help);
-    else await run(options, await openSite());
+    else await run(options, await openSite(options));
   } catch (error) {
     console.error((error as Error).message);
     process.exit(1);

@@ -1,12 +1,18 @@
+import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import sirv from "sirv";
 
 /**
- * Serves the built site: compressed copies where the browser takes them, entity tags, ranges.
- * Names with a hash in them never change and are kept for ever; everything else is asked for again each time.
+ * Serves the built site: compressed copies where the browser takes them, entity tags, ranges, and the content security
+ * policy. Names with a hash in them never change and are kept for ever; everything else is asked for again each time.
  * @param directory the folder that holds index.html
+ * @param embedders origins whose pages may show the playground in a frame, as `frame-ancestors` has them
  */
-export function siteHandler(directory: string): (request: IncomingMessage, response: ServerResponse) => void {
+export function siteHandler(
+  directory: string,
+  embedders: readonly string[] = ["*"],
+): (request: IncomingMessage, response: ServerResponse) => void {
+  const policy = readPolicy(`${directory}/index.html`);
   const serve = sirv(directory, {
     etag: true,
     brotli: true,
@@ -19,14 +25,25 @@ export function siteHandler(directory: string): (request: IncomingMessage, respo
       response.setHeader("Referrer-Policy", "no-referrer");
     },
   });
-  return (request, response) =>
+  return (request, response) => {
+    // The whole page, with its buttons and the visitor's projects, is nobody's to put under other things.
+    const isEmbed = /[?&]embed=1(&|$)/.test(request.url ?? "");
+    const frames = `frame-ancestors ${["'self'", ...(isEmbed ? embedders : [])].join(" ")}`;
+    response.setHeader("Content-Security-Policy", policy === "" ? frames : `${policy}; ${frames}`);
     serve(request, response, () => {
       response.writeHead(404, { "Content-Type": "text/plain; charset=utf-8" });
       response.end("Cannot find this page: the playground is at /\n");
     });
+  };
 }
 
 /** The site alone, without a relay. */
 export function createSite(directory: string): Server {
   return createServer(siteHandler(directory));
+}
+
+/** The page's own policy, which holds for its workers only when it comes in a header. */
+function readPolicy(path: string): string {
+  const tag = /<meta\s[^>]*http-equiv="Content-Security-Policy"[^>]*>/i.exec(readFileSync(path, "utf8"))?.[0] ?? "";
+  return /content="([^"]*)"/.exec(tag)?.[1] ?? "";
 }

@@ -16,6 +16,7 @@ import {
   lineNumbers,
 } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { adoptStyles } from "./adopted-styles.ts";
 import { el } from "./dom.ts";
 
 export interface EditorFile {
@@ -121,7 +122,7 @@ export function createEditor(onEdit: (path: string, text: string) => void): Edit
     }),
   ];
 
-  const view = new EditorView({ parent: element });
+  const view = adoptStyles(() => new EditorView({ parent: element }));
   const keep = (): void => {
     if (current)
       kept.set(keyOf(current), { state: view.state, scrollTop: view.scrollDOM.scrollTop, revision: current.revision });

@@ -106,6 +106,7 @@ describe("the relay's options", () => {
       "allow",
       "deny",
       "origin",
+      "embed",
       "token",
       "trust-proxy",
       "forward-domain",

@@ -87,7 +87,7 @@ function drawSizes(text: Text, disk: DiskRow): TemplateResult | typeof nothing {
           aria-valuetext=${used}
           aria-labelledby=${`disk-name-${disk.id}`}
           data-full=${share > 0.95}
-        ><i style=${`width: ${share * 100}%`}></i></div>`
+        ><i .style=${`width: ${share * 100}%`}></i></div>`
   }
   <p class="disk-sizes"><span>${used ?? nothing}</span><span>${words.stored(formatSize(disk.storedBytes))}</span></p>`;
 }
