@@ -72,10 +72,10 @@ async function hash(response: Response): Promise<string> {
 /** Which of our files a request is for; null for everything else, which is none of our business. */
 function keptUrl({ method, mode, url }: Request): string | null {
   if (method !== "GET" || !url.startsWith(page)) return null;
-  const { origin, pathname } = new URL(url);
+  const { origin, pathname, searchParams } = new URL(url);
   const address = origin + pathname;
-  // The page's address may carry wishes and a project.
-  if (mode === "navigate" && (address === page || address === `${page}index.html`)) return page;
+  // The page's address may carry wishes and a project. Who may frame an embed, the server says anew each time.
+  if (mode === "navigate" && searchParams.get("embed") !== "1" && (address === page || address === `${page}index.html`)) return page;
   // Files of other versions too: tabs may still be open with them.
   return urls.has(address) || /\/(assets|system)\/[\w.-]+-[\w-]{8,}/.test(pathname) ? address : null;
 }

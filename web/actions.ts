@@ -8,7 +8,7 @@ import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
 import { createSnapshotActions } from "./snapshot-actions.ts";
 import type { Snapshots } from "./snapshots.ts";
-import type { Actions, AppState, BootMode, NetworkActions, Store } from "./state.ts";
+import type { Actions, AppState, BootMode, NetworkActions, ShareActions, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -29,6 +29,7 @@ export interface ActionParts {
   disks: Disks;
   network: NetworkActions;
   snapshots: Snapshots;
+  share: ShareActions;
   notify: Notify;
 }
 
@@ -183,6 +184,7 @@ export function createActions(parts: ActionParts): Actions {
       notify,
       saveAs,
     }),
+    share: parts.share,
   };
   return actions;
 }

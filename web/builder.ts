@@ -14,6 +14,7 @@ import type {
   FormatRequest,
   RebuildRequest,
   RebuildResult,
+  SharedProject,
 } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 
@@ -29,6 +30,9 @@ export interface Builder {
   listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]>;
   readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>>;
   rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<RebuildResult>;
+  /** The text of a link that carries the project. @throws Error with a sentence for the user, as the next one does */
+  encodeLink(project: SharedProject): Promise<string>;
+  openLink(text: string, signal: AbortSignal): Promise<SharedProject>;
   stop(): void;
 }
 
@@ -152,6 +156,9 @@ export function createBuilder(system: URL): Builder {
       succeed(
         await ask<Answer<Uint8Array<ArrayBuffer>>>((api) => api.readDiskFile(source.size, reader(source), path), {}),
       ),
+    encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),
+    openLink: async (text, signal) =>
+      succeed(await ask<Answer<SharedProject>>((api) => api.openLink(text), { signal })),
     rebuildDisk: (source, request, options = {}) =>
       ask<RebuildResult>((api, hear) => {
         // A large disk's tables take a while to read.

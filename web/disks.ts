@@ -117,8 +117,8 @@ export interface DisksParts {
   builder: Builder;
   /** Rejects when the browser has no storage for disks. */
   opened: Promise<DiskStore>;
-  /** The ids of all disks of all projects, also of those that can still be brought back. */
-  knownIds(): ReadonlySet<string>;
+  /** The ids of all disks of all projects, also of those that can still be brought back; null: they are not known. */
+  knownIds(): ReadonlySet<string> | null;
   /** The guest saw an I/O error, or a disk is one to read only. */
   onProblem(sentence: string): void;
 }
@@ -757,7 +757,7 @@ export function createDisks(parts: DisksParts): Disks {
     async (disks) => {
       for (const id of await disks.ids()) {
         // What snapshots keep is theirs to give back.
-        if (parts.knownIds().has(id) || id.includes(COPY)) continue;
+        if ((parts.knownIds()?.has(id) ?? true) || id.includes(COPY)) continue;
         const { createdAt } = (await disks.facts(id)) ?? NO_FACTS;
         if (Date.now() - createdAt > ORPHAN_MS) await disks.remove(id).catch(() => {});
       }

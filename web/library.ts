@@ -30,6 +30,12 @@ export interface Library {
   /** Takes a new version; it is stored within a moment. */
   save(project: Project): void;
   create(name: string): Project;
+  /** Takes a project from outside in under a new id; one that is not kept is only in memory. */
+  adopt(project: Omit<Project, "id">, keep: boolean): Project;
+  /** It is not kept: nothing of it is stored. */
+  isVisiting(id: string): boolean;
+  /** Stores a project that was only visiting. */
+  keep(id: string): void;
   add(project: Project): void;
   remove(id: string): void;
   restore(id: string): void;
@@ -56,14 +62,17 @@ const PREFIX = "project:";
 /**
  * Opens the library; it always succeeds, if need be in memory only.
  * @param onState told at every change of the saved state, with the kind of problem if there is one
+ * @param isKept false: nothing is read or stored, as in a frame on somebody else's page
  */
 export async function openLibrary(
   onState: (state: StorageState["state"], problem?: StorageProblem) => void,
+  isKept = true,
 ): Promise<Library> {
   const stored = new Map<string, Stored>();
   const damaged: string[] = [];
   const dirty = new Set<string>();
   const writingNow = new Set<string>();
+  const visiting = new Set<string>();
   const writer = newId();
   /**
    * What a page had not stored yet when it was left, by project; `revision` is the one that it was made from. It is a
@@ -74,6 +83,7 @@ export async function openLibrary(
   let lastId: string | null = null;
   let database: ReturnType<typeof createStore> | null = null;
   try {
+    if (!isKept) throw new Error("nothing is to be kept");
     const store = createStore("smart-os", "library");
     database = await withTimeout(
       (async () => {
@@ -168,6 +178,7 @@ export async function openLibrary(
   };
 
   const touch = (id: string): void => {
+    if (visiting.has(id)) return;
     dirty.add(id);
     if (!database) return onState("memory-only", "refused");
     onState("saving");
@@ -200,6 +211,18 @@ export async function openLibrary(
       put(project);
       return project;
     },
+    adopt(stranger, keep) {
+      const project = { ...stranger, id: newId() };
+      if (!keep) visiting.add(project.id);
+      put(project);
+      return project;
+    },
+    isVisiting: (id) => visiting.has(id),
+    keep(id) {
+      if (!visiting.delete(id)) return;
+      touch(id);
+      library.setLast(id);
+    },
     remove(id) {
       const item = stored.get(id);
       if (!item) return;
@@ -222,6 +245,7 @@ export async function openLibrary(
     },
     lastId: () => lastId,
     setLast(id) {
+      if (visiting.has(id)) return;
       lastId = id;
       if (database) set(LAST, id, database).catch(() => {});
     },

@@ -9,6 +9,8 @@ export interface Wishes {
   memoryMb: number | null;
   language: Language | null;
   embed: boolean;
+  /** Origins of pages around the embed that may use its functions. */
+  origins: readonly string[];
   /** "off", or a relay's address. One that comes with a room is part of that: see room-link.ts. */
   relay: string | null;
 }
@@ -27,8 +29,18 @@ export function readLocation(href: string, languages: readonly string[]): Wishes
     memoryMb: memory >= 32 && memory <= 1024 && Number.isInteger(Math.log2(memory)) ? memory : null,
     language: language === "en" || language === "zh" ? language : preferred(languages),
     embed: searchParams.get("embed") === "1",
+    origins: searchParams.getAll("origin").filter(isOrigin),
     relay: searchParams.has("room") ? null : searchParams.get("relay")?.trim() || null,
   };
+}
+
+function isOrigin(text: string): boolean {
+  try {
+    const { protocol, origin } = new URL(text);
+    return (protocol === "https:" || protocol === "http:") && origin === text;
+  } catch {
+    return false;
+  }
 }
 
 function preferred(languages: readonly string[]): Language | null {

@@ -11,6 +11,7 @@ import { el } from "./dom.ts";
 import { createDownloads } from "./downloads.ts";
 import type { Editor } from "./editor.ts";
 import { pauseWhileHidden } from "./hidden.ts";
+import { listenToParent } from "./embedding.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -18,9 +19,12 @@ import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
 import { type Bootable, bootsAlike } from "./project.ts";
 import { findRelay } from "./relay-place.ts";
+import { readProjectLink } from "./project-link.ts";
 import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
+import { createShare } from "./share.ts";
+import { NO_SHARE } from "./share-state.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { type AppState, type BootMode, createStore, type Language, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
@@ -62,13 +66,15 @@ async function start(): Promise<void> {
   const builder = createBuilder(systemUrl);
   builder.prepare();
   const text = () => textOf(store.state.language);
+  // On somebody else's page: what the visitor keeps in the playground itself stays out of it.
+  const isGuest = wishes.embed && window.parent !== window;
   const library = await openLibrary((state, problem) => {
     store.update((before) => ({
       ...before,
       storage: { state, ...(problem ? { reason: text().storage[problem] } : {}) },
     }));
     if (state === "saved") tabs.announce(workspace.project.id);
-  });
+  }, !isGuest);
   const tabs = createTabs(
     () => library.flush(),
     (id) => library.reload(id).then(() => workspace.refresh()),
@@ -87,7 +93,7 @@ async function start(): Promise<void> {
   (screen.firstElementChild as HTMLElement).style.whiteSpace = "pre";
 
   let printed = "";
-  const printedListeners = new Set<() => void>();
+  const printedListeners = new Set<(text: string) => void>();
   const decoder = new TextDecoder();
   const recipe = (): BootRecipe => {
     const { files, commandLine, memoryMb, network: wanted } = workspace.project;
@@ -109,7 +115,10 @@ async function start(): Promise<void> {
     workspace,
     builder,
     opened: openDiskStore(),
-    knownIds: () => new Set(library.all().flatMap((known) => known.disks.map((disk) => disk.id))),
+    // A guest knows no other projects than its own, and must not take their disks for forgotten ones.
+    knownIds: isGuest
+      ? () => null
+      : () => new Set(library.all().flatMap((known) => known.disks.map((disk) => disk.id))),
     onProblem: (sentence) => notify("warning", sentence),
   });
   const session = createSession({
@@ -128,8 +137,9 @@ async function start(): Promise<void> {
     screen,
     onSerial(bytes) {
       terminal.write(bytes);
-      printed = (printed + plain(decoder.decode(bytes, { stream: true }))).slice(-PRINTED_LIMIT);
-      for (const listener of printedListeners) listener();
+      const words = plain(decoder.decode(bytes, { stream: true }));
+      printed = (printed + words).slice(-PRINTED_LIMIT);
+      for (const listener of printedListeners) listener(words);
     },
     onFrame: (frame) => network.send(frame),
     onPowerOff: () => network.stop(),
@@ -160,6 +170,7 @@ async function start(): Promise<void> {
     setProjectRelay: (relay) => workspace.setNetwork({ relay }),
     card: () => workspace.project.network.card ?? "virtio",
     setCard: (card) => workspace.setNetwork({ card }),
+    mayConnect: () => share.mayConnect(),
     sendFrame: (frame) => session.sendFrame(frame),
     run: (command, timeoutMs) => session.run(command, timeoutMs),
   });
@@ -190,6 +201,18 @@ async function start(): Promise<void> {
   terminal.onResize((size) => session.resize(size));
   session.resize(terminal.size());
 
+  const share = createShare({
+    store,
+    workspace,
+    library,
+    notify,
+    opener: createBuilder(systemUrl),
+    openProject: (id) => actions.openProject(id),
+    onTurnedAway() {
+      if (session.machine.status === "off" && wishes.boot !== "off") void boot(wishes.boot ?? "cold").catch(() => {});
+    },
+    onNetworkAllowed: () => network.setOnline(true),
+  });
   const buildInitramfs = () =>
     builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 });
   const bundle = async () => (await import("./bundle.ts")).bundleProject(workspace.project);
@@ -209,6 +232,7 @@ async function start(): Promise<void> {
     disks,
     network: network.actions,
     snapshots,
+    share: share.actions,
     notify,
     bundle,
   });
@@ -229,14 +253,23 @@ async function start(): Promise<void> {
       disks.refresh();
       network.refresh();
       snapshots.refresh();
+      share.refresh();
     }),
   );
   workspace.open(project.id);
   // The worker builds while the views are made.
-  const firstBoot = wishes.boot === "off" ? Promise.resolve() : wishes.boot ? boot(wishes.boot) : goOnOrBoot();
+  const carried = readProjectLink(location.href) !== null;
+  // What a link carries is looked at before anything starts.
+  const firstBoot =
+    wishes.boot === "off" || carried ? Promise.resolve() : wishes.boot ? boot(wishes.boot) : goOnOrBoot();
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
+  const followLink = async (): Promise<void> => {
+    if (!(await share.followLink()) && carried) share.actions.answerOffer(false);
+  };
+  if (carried) void followLink();
+  addEventListener("hashchange", () => void share.followLink());
   const ready = firstBoot.then(
-    () => (wishes.boot === "off" ? undefined : session.agentReady().catch(() => {})),
+    () => (wishes.boot === "off" || carried ? undefined : session.agentReady().catch(() => {})),
     () => {},
   );
   window.smartos = createSmartOs({
@@ -250,6 +283,7 @@ async function start(): Promise<void> {
     snapshots,
     exportInitramfs: buildInitramfs,
     exportBundle: bundle,
+    makeLink: () => share.makeLink(),
     loadSystem,
     type: (words) => terminal.type(words),
     printed: () => printed,
@@ -259,9 +293,16 @@ async function start(): Promise<void> {
     },
     flush: () => library.flush(),
   });
-  terminal.focus();
+  if (isGuest)
+    listenToParent({
+      api: window.smartos,
+      store,
+      origins: wishes.origins,
+      onPrinted: (listener) => printedListeners.add(listener),
+    });
+  else terminal.focus();
   // A development server's files change under their names.
-  if (import.meta.env.PROD)
+  if (import.meta.env.PROD && !isGuest)
     void ready
       .then(() =>
         keepOffline(new URL("./offline.js", document.baseURI), (take) => {
@@ -383,6 +424,7 @@ function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "
     quota: null,
     network: NO_NETWORK,
     snapshots: NO_SNAPSHOTS,
+    share: NO_SHARE,
     notices: [],
   };
 }

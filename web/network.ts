@@ -48,6 +48,8 @@ export interface NetworkParts {
   setProjectRelay(relay: string | null): void;
   card(): NetworkState["card"];
   setCard(card: NetworkState["card"]): void;
+  /** The open project is the user's own, or the user has agreed. */
+  mayConnect(): boolean;
   sendFrame(frame: Uint8Array): void;
   run(command: string, timeoutMs: number): Promise<CommandResult>;
 }
@@ -182,6 +184,8 @@ export function createNetwork(parts: NetworkParts): Network {
     end();
     wanted += 1;
     if (!isOn || !isRunning) return;
+    if (!parts.mayConnect())
+      return emit({ ...AT_REST, status: "off", reason: textOf(store.state.language).share.asksFirst });
     emit({ ...AT_REST, status: "connecting", reason: null });
     const address = chosen() ?? own;
     if (address) return open(address);

@@ -21,6 +21,8 @@ export interface Project {
     relay: string | null;
     /** virtio when it is not given. */
     card?: "virtio" | "ne2k";
+    /** It came from outside: its guest stays offline until the user agrees. */
+    stranger?: true;
   };
   /** Milliseconds since 1970. */
   createdAt: number;

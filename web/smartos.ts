@@ -20,7 +20,9 @@ import type {
   SnapshotRow,
   Store,
 } from "./state.ts";
+import type { ProjectLink } from "./share-state.ts";
 import type { SystemFiles } from "./system.ts";
+import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface SmartOs {
@@ -55,6 +57,11 @@ export interface SmartOs {
    * @throws Error when it cannot be made, or this page does not make that kind
    */
   exportImage(kind: ImageKind): Promise<Blob>;
+  /**
+   * The project as a link that carries it, disks excepted.
+   * @throws Error when it is too long for one: share the bundle then
+   */
+  link(): Promise<string>;
   /** The phases of the present boot, finished ones first. */
   timeline(): { phase: string; ms: number }[];
 }
@@ -148,6 +155,7 @@ export interface SmartOsParts {
   snapshots: Snapshots;
   exportInitramfs(): Promise<BuildResult>;
   exportBundle(): Promise<Blob>;
+  makeLink(): Promise<ProjectLink>;
   loadSystem(): Promise<SystemFiles>;
   type(text: string): void;
   /** What the serial line has printed since the last boot, without escape sequences. */
@@ -268,6 +276,11 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
         default:
           throw new Error(`Cannot export ${String(kind)}: kinds are bundle, initramfs, kernel and disk-raw`);
       }
+    },
+    async link() {
+      const { url, tooLong } = await parts.makeLink();
+      if (tooLong) throw new Error(textOf(store.state.language).share.linkTooLong(url.length));
+      return url;
     },
     timeline: () =>
       session.timeline.map(({ phase, startMs, endMs }) => ({ phase, ms: Math.round((endMs ?? startMs) - startMs) })),

@@ -3,8 +3,10 @@
  * Views read `AppState` and call `Actions`; they know neither the storage, nor the machine, nor each other.
  */
 import type { BuildProgress, DiskEntry } from "../worker/api.ts";
+import type { ShareActions, ShareState } from "./share-state.ts";
 
 export type { DiskEntry } from "../worker/api.ts";
+export type { Offer, OfferedFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
 
 export type Language = "en" | "zh";
 export type Theme = "system" | "light" | "dark";
@@ -332,6 +334,7 @@ export interface AppState {
   network: NetworkState;
   snapshots: SnapshotsState;
   notices: readonly Notice[];
+  share: ShareState;
 }
 
 export interface Actions {
@@ -383,6 +386,7 @@ export interface Actions {
   readonly disks: DiskActions;
   readonly network: NetworkActions;
   readonly snapshots: SnapshotActions;
+  readonly share: ShareActions;
 }
 
 export interface Store {

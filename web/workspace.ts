@@ -46,6 +46,7 @@ export interface Workspace {
   /** Changes which disks there are and where they are plugged in. */
   setDisks(change: (project: Project) => Project): void;
   setNetwork(change: Partial<Project["network"]>): void;
+  replaceNetwork(network: Project["network"]): void;
   /** A text file; "" when there is none. */
   readText(path: string): string;
   /** Opens a copy of the project, which has the given disks. */
@@ -192,6 +193,7 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
     replace: ({ files, commandLine, memoryMb }) => change({ ...project, files, commandLine, memoryMb }),
     setDisks: (alter) => change(alter(project)),
     setNetwork: (changed) => change({ ...project, network: { ...project.network, ...changed } }),
+    replaceNetwork: (network) => change({ ...project, network }),
     readText(path) {
       const file = existing(path);
       return file?.kind === "file" ? new TextDecoder().decode(file.content) : "";

@@ -7,6 +7,10 @@ import type { ComposedImage, SparseImage } from "./format/sparse-image.ts";
 
 export type { ComposedImage, Extent, Piece, SparseImage } from "./format/sparse-image.ts";
 
+import type { SharedProject } from "./shared-project.ts";
+
+export type { SharedProject } from "./shared-project.ts";
+
 /** One entry of a project's root file system. `path` is absolute, normalised and never ends in "/". */
 export type ProjectFile =
   | (Attributes & { kind: "file"; content: Uint8Array })
@@ -150,6 +154,9 @@ export interface BuilderApi {
   listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
   readDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<Uint8Array<ArrayBuffer>>>;
   rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<RebuildResult>;
+  /** A project as the text of a link. */
+  encodeLink(project: SharedProject): Promise<Answer<string>>;
+  openLink(text: string): Promise<Answer<SharedProject>>;
   build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
   /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
   cancel(): void;

@@ -6,6 +6,7 @@ import { expose, transfer } from "comlink";
 import type { BuilderApi, DiskResult, Piece, RebuildResult } from "./api.ts";
 import { answer, build, buildDisk, format, rebuild } from "./build.ts";
 import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
+import { encodeLink, openLink } from "./link.ts";
 import { createSources } from "./sources.ts";
 
 const base = self.name;
@@ -51,6 +52,8 @@ const api: BuilderApi = {
     const result = await answer(never, () => readDiskFile({ size, read }, path));
     return result.ok ? transfer(result, [result.value.buffer]) : result;
   },
+  encodeLink: (project) => answer(never, async () => encodeLink(project)),
+  openLink: (text) => answer(never, () => openLink(text)),
   async rebuildDisk(size, read, request) {
     return handOver(await rebuild({ size, read }, request, begin()));
   },

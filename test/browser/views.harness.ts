@@ -6,6 +6,7 @@ import {
   type DiskActions,
   type NetworkActions,
   type SnapshotActions,
+  type ShareActions,
 } from "../../web/state.ts";
 import { mountWorkbench } from "../../web/views/workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
@@ -94,7 +95,8 @@ function noted<T extends object>(prefix: string, effects: Partial<T>): T {
 const disks = noted("disks.", DISK_EFFECTS);
 const network = noted("network.", NETWORK_EFFECTS);
 const snapshots = noted<SnapshotActions>("snapshots.", { movedOn: async () => ["data"] });
-const parts = { disks, network, snapshots };
+const share = noted<ShareActions>("share.", {});
+const parts = { disks, network, snapshots, share };
 const others = noted("", EFFECTS);
 const actions = new Proxy(others, {
   get: (all, name: keyof Actions) => (name in parts ? parts[name as keyof typeof parts] : all[name]),

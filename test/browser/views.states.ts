@@ -1,5 +1,6 @@
 /** Made-up states for the views' harness. */
 
+import { NO_SHARE } from "../../web/share-state.ts";
 import {
   type AppState,
   type DiskEntry,
@@ -325,6 +326,7 @@ export const BASE: AppState = {
   quota: null,
   network: NO_NETWORK,
   snapshots: NO_SNAPSHOTS,
+  share: NO_SHARE,
   notices: [],
 };
 

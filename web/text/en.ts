@@ -6,6 +6,7 @@ import { enNetwork } from "./en-network.ts";
 import { enNetworkWork } from "./en-network-work.ts";
 import { enSnapshotWork } from "./en-snapshot-work.ts";
 import { enSnapshots } from "./en-snapshots.ts";
+import { enShare } from "./en-share.ts";
 import { enVisit } from "./en-visit.ts";
 
 /** The words in English; their shape is what every language must have. */
@@ -227,5 +228,6 @@ export const en = {
   networkWork: enNetworkWork,
   snapshots: enSnapshots,
   snapshotWork: enSnapshotWork,
+  share: enShare,
   visit: enVisit,
 };

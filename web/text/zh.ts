@@ -5,6 +5,7 @@ import { zhNetwork } from "./zh-network.ts";
 import { zhNetworkWork } from "./zh-network-work.ts";
 import { zhSnapshotWork } from "./zh-snapshot-work.ts";
 import { zhSnapshots } from "./zh-snapshots.ts";
+import { zhShare } from "./zh-share.ts";
 import { zhVisit } from "./zh-visit.ts";
 
 export const zh: Text = {
@@ -231,5 +232,6 @@ export const zh: Text = {
   networkWork: zhNetworkWork,
   snapshots: zhSnapshots,
   snapshotWork: zhSnapshotWork,
+  share: zhShare,
   visit: zhVisit,
 };

@@ -4,6 +4,7 @@ import type { Text } from "../text.ts";
 import { askText } from "./dialog.ts";
 import { icon } from "./icon.ts";
 import { type MenuItem, openMenu } from "./menu.ts";
+import { showLink } from "./share-link.ts";
 import type { View } from "./view.ts";
 
 /** The project's name, and behind it the other projects and what can be done with this one. */
@@ -61,6 +62,7 @@ function projectItems(text: Text, actions: Actions, state: AppState): MenuItem[]
       run: () => void askName(text.renameProject, project.name, text.renameProject, actions.renameProject),
     },
     "separator",
+    { label: `${text.share.linkMenu} …`, icon: "link", run: () => void showLink(text, actions) },
     { label: text.downloadProject, icon: "download", run: () => actions.downloadProject() },
     { label: text.downloadInitramfs, icon: "download", run: () => actions.downloadInitramfs() },
     "separator",

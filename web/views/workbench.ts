@@ -14,6 +14,8 @@ import { createNotices } from "./notices.ts";
 import { createPanels } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
 import { createSnapshots } from "./snapshots.ts";
+import { createShareBanner } from "./share-banner.ts";
+import { createShareOffer } from "./share-offer.ts";
 import { createTree } from "./tree.ts";
 import type { View } from "./view.ts";
 
@@ -121,6 +123,8 @@ export function createWorkbench(
   });
   const bar = createBar(text, actions, mark);
   const banner = createBanner(text, actions);
+  const stranger = createShareBanner(text, actions.share);
+  const offer = createShareOffer(text, actions.share);
   // Opening a file shows it, also when it is the open one already and nothing changes in the state.
   const opening: Actions = Object.create(actions, {
     openFile: {
@@ -198,6 +202,7 @@ export function createWorkbench(
     skip(text.skipToFiles, focusTree),
     bar.element,
     banner.element,
+    stranger.element,
     panels.element,
     panels.tabs,
     notices.element,
@@ -213,7 +218,8 @@ export function createWorkbench(
     showMachineTab: (tab) => machine.show(tab),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
-      for (const view of [bar, banner, tree, editor, disks, network, snapshots, machine, notices]) view.update(state);
+      for (const view of [bar, banner, stranger, offer, tree, editor, disks, network, snapshots, machine, notices])
+        view.update(state);
       const { status: connection } = state.network;
       panels.mark("network", connection, text.network.mark(text.network.status[connection]));
       // A chosen file comes to the front, and so does the machine when it boots or fails.
@@ -233,7 +239,7 @@ export function createWorkbench(
       next?.focus();
     },
     dispose() {
-      for (const view of [bar, network, machine]) view.dispose?.();
+      for (const view of [bar, offer, network, machine]) view.dispose?.();
       element.remove();
     },
   };

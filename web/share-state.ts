@@ -1,0 +1,54 @@
+/** What the page shows of projects that come from outside and of what it gives away; a part of `AppState` and `Actions`. */
+import type { FileRow } from "./state.ts";
+
+/** What a project from outside does to one file of the default. */
+export interface OfferedFile {
+  path: string;
+  change: "changed" | "added" | "deleted";
+  kind: FileRow["kind"];
+  mode: number;
+  /** The default's mode, where it differs. */
+  modeBefore: number | null;
+  size: number;
+  /** Null when it is not text. */
+  text: string | null;
+  defaultText: string | null;
+  target?: string;
+}
+
+/** A project from outside that waits for the user's word: nothing of it has been taken or started. */
+export interface Offer {
+  source: "link";
+  name: string;
+  files: readonly OfferedFile[];
+  /** Null when it is the default's. */
+  commandLine: string | null;
+  memoryMb: number | null;
+}
+
+export interface ShareState {
+  offer: Offer | null;
+  /** The open project came from outside and is not kept: it is gone when the page is left. */
+  visiting: boolean;
+  /** The open project came from outside, and its guest stays offline until the user agrees. */
+  asksNetwork: boolean;
+}
+
+export const NO_SHARE: ShareState = { offer: null, visiting: false, asksNetwork: false };
+
+export interface ProjectLink {
+  url: string;
+  /** The page takes no longer ones. */
+  tooLong: boolean;
+}
+
+export interface ShareActions {
+  /** The open project as a link. @throws Error with a sentence for the user */
+  makeLink(): Promise<ProjectLink>;
+  /** Starts the offered project without keeping it, or as a new project of the library; false sends it away. */
+  answerOffer(answer: "try" | "keep" | false): void;
+  /** Keeps the project that is only visiting. */
+  keep(): void;
+  /** Lets the guest of a project from outside go online. */
+  allowNetwork(): void;
+}

@@ -1,0 +1,48 @@
+/** The words of links, of projects from outside, and of what is given away, in English. */
+export const enShare = {
+  // A project from outside
+  offerTitle: (name: string) => `A project from a link: ${name}`,
+  offerIntro:
+    "Nothing of it has been started. Look at what it changes: once it runs, it can do in its machine whatever it likes; your own projects and disks it cannot see.",
+  offerSame: "It is the default system, without changes.",
+  offerCount: (count: number) =>
+    count === 1 ? "1 file differs from the default" : `${count} files differ from the default`,
+  changes: { changed: "changed", added: "added", deleted: "deleted" },
+  offerCommandLine: "Kernel command line",
+  offerMemory: "Memory",
+  offerMode: (mode: string, before: string) => `Permissions ${mode}, before ${before}`,
+  offerModeAlone: (mode: string) => `Permissions ${mode}`,
+  offerGone: "The project deletes this file.",
+  offerBinary: (size: string) => `Not text: ${size}`,
+  offerTarget: (target: string) => `Symbolic link to ${target}`,
+  offerChoose: "Choose a file to see what differs.",
+  tryIt: "Start it",
+  tryHint: "Without keeping it",
+  keepIt: "Keep as a project",
+  notNow: "Not now",
+
+  // While it is open
+  visiting: (name: string) => `${name} came by a link and is not kept: it is gone when you leave the page.`,
+  kept: (name: string) => `${name} is one of your projects now.`,
+  asksNetwork: (relay: string) =>
+    `This project came from outside, so its machine is kept offline. Online it would reach the network through ${relay}.`,
+  ownRelay: "this page's relay",
+  allowNetwork: "Let it go online",
+  asksFirst: "The project came from outside: it goes online when you say so.",
+
+  // The link
+  linkTitle: "Share as a link",
+  linkMenu: "Share as a link",
+  linkIntro:
+    "The project is in the link itself, packed: no server sees or keeps it. Whoever opens it is shown what it changes first.",
+  linkWithout: "Disks and what is on them are not in it.",
+  linkLength: (length: number) => `${length} characters`,
+  linkShort: "Short enough for any mail or message.",
+  linkMiddle: "Some programs cut links of this length: try it before you rely on it.",
+  linkTooLong: (length: number) =>
+    `The project does not fit into a link: it would have ${length} characters. Send it as a file instead; whoever gets it opens it here.`,
+  linkCopied: "Copied",
+  copyLink: "Copy link",
+  qrLabel: "QR code of the link",
+  qrTooLong: "Too long for a QR code.",
+};

@@ -1,0 +1,148 @@
+import { el } from "../dom.ts";
+import type { Editor } from "../editor.ts";
+import type { Offer, OfferedFile, ShareActions } from "../state.ts";
+import { formatBytes, formatMode, type Text } from "../text.ts";
+import { textButton } from "./button.ts";
+import { openDialog } from "./dialog.ts";
+import { icon } from "./icon.ts";
+import type { View } from "./view.ts";
+
+const MARKS = { changed: "M", added: "A", deleted: "D" } as const;
+
+/** Shows what a project from outside changes, and asks what to do with it. */
+export function createShareOffer(text: Text, actions: ShareActions): View {
+  let shown: Offer | null = null;
+  let close: (() => void) | null = null;
+
+  const show = (offer: Offer): void => {
+    const words = text.share;
+    let answer: "try" | "keep" | false = false;
+    let isAsked = true;
+    const choose = (choice: typeof answer): void => {
+      answer = choice;
+      body.closest("dialog")?.close();
+    };
+    const settings = [
+      ...(offer.commandLine === null ? [] : ([[words.offerCommandLine, offer.commandLine]] as const)),
+      ...(offer.memoryMb === null ? [] : ([[words.offerMemory, `${offer.memoryMb} MB`]] as const)),
+    ];
+    const isSame = offer.files.length === 0 && settings.length === 0;
+    const body = el(
+      "div",
+      { className: "offer", dataset: { testid: "offer" } },
+      el("p", { className: "small-print" }, words.offerIntro),
+      el("p", { className: "offer-count" }, isSame ? words.offerSame : words.offerCount(offer.files.length)),
+      settings.length > 0 &&
+        el(
+          "dl",
+          { className: "offer-settings" },
+          ...settings.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+        ),
+      offer.files.length > 0 && createFiles(text, offer.files),
+      el(
+        "div",
+        { className: "dialog-actions" },
+        textButton(words.notNow, () => choose(false), { testid: "offer-dismiss" }),
+        textButton(words.keepIt, () => choose("keep"), { testid: "offer-keep" }),
+        textButton(words.tryIt, () => choose("try"), {
+          testid: "offer-try",
+          className: "primary",
+          title: words.tryHint,
+          icon: "play",
+        }),
+      ),
+    );
+    close = () => {
+      isAsked = false;
+      body.closest("dialog")?.close();
+    };
+    const title = words.offerTitle(offer.name);
+    void openDialog(text, { title, className: "wide offer-dialog" }, body).then(() => {
+      if (isAsked) actions.answerOffer(answer);
+    });
+    body.querySelector<HTMLElement>("[data-testid=offer-try]")?.focus();
+  };
+
+  return {
+    element: el("span", { hidden: true }),
+    update({ share: { offer } }) {
+      if (offer === shown) return;
+      close?.();
+      close = null;
+      shown = offer;
+      if (offer) show(offer);
+    },
+    dispose: () => close?.(),
+  };
+}
+
+/** The list of files, and beside it what differs in the chosen one. */
+function createFiles(text: Text, files: readonly OfferedFile[]): HTMLElement {
+  const words = text.share;
+  const detail = el(
+    "div",
+    { className: "offer-detail", tabIndex: -1 },
+    el("p", { className: "hint" }, words.offerChoose),
+  );
+  let editor: Promise<Editor> | null = null;
+  const loadEditor = (): Promise<Editor> => {
+    editor ??= import("../editor.ts").then(({ createEditor }) => createEditor(() => {}));
+    return editor;
+  };
+  let chosen = -1;
+  const choose = async (index: number): Promise<void> => {
+    chosen = index;
+    const file = files[index] as OfferedFile;
+    for (const [at, button] of buttons.entries()) button.setAttribute("aria-pressed", String(at === index));
+    const head = el("p", { className: "offer-facts" }, factsOf(text, file));
+    if (file.text === null && file.defaultText === null) return detail.replaceChildren(head);
+    const view = await loadEditor();
+    if (chosen !== index) return;
+    view.show(
+      {
+        project: "offer",
+        path: file.path,
+        text: file.text ?? "",
+        revision: index,
+        original: file.defaultText ?? "",
+        readOnly: true,
+      },
+      { revertChange: text.revertChange, phrases: text.editorPhrases },
+    );
+    detail.replaceChildren(head, view.element);
+  };
+  const buttons = files.map((file, index) => {
+    const button = el(
+      "button",
+      { type: "button", className: "offer-file", dataset: { origin: file.change, path: file.path } },
+      el("span", { className: "mark", title: words.changes[file.change] }, MARKS[file.change]),
+      icon(
+        file.kind === "file"
+          ? "file"
+          : file.kind === "directory"
+            ? "folder"
+            : file.kind === "symlink"
+              ? "link"
+              : "device",
+      ),
+      el("span", { className: "offer-path" }, file.path),
+    );
+    button.addEventListener("click", () => void choose(index));
+    return button;
+  });
+  const firstText = files.findIndex((file) => file.text !== null);
+  if (files.length > 0) void choose(Math.max(0, firstText));
+  return el("div", { className: "offer-files" }, el("div", { className: "offer-list" }, ...buttons), detail);
+}
+
+function factsOf(text: Text, file: OfferedFile): string {
+  const words = text.share;
+  if (file.change === "deleted") return words.offerGone;
+  const mode = formatMode(file.mode);
+  const facts = [
+    file.modeBefore === null ? words.offerModeAlone(mode) : words.offerMode(mode, formatMode(file.modeBefore)),
+    ...(file.kind === "file" && file.text === null ? [words.offerBinary(formatBytes(file.size))] : []),
+    ...(file.target === undefined ? [] : [words.offerTarget(file.target)]),
+  ];
+  return facts.join(" · ");
+}
