@@ -75,7 +75,8 @@ function keptUrl({ method, mode, url }: Request): string | null {
   const { origin, pathname, searchParams } = new URL(url);
   const address = origin + pathname;
   // The page's address may carry wishes and a project. Who may frame an embed, the server says anew each time.
-  if (mode === "navigate" && searchParams.get("embed") !== "1" && (address === page || address === `${page}index.html`)) return page;
+  if (mode === "navigate" && searchParams.get("embed") !== "1" && (address === page || address === `${page}index.html`))
+    return page;
   // Files of other versions too: tabs may still be open with them.
   return urls.has(address) || /\/(assets|system)\/[\w.-]+-[\w-]{8,}/.test(pathname) ? address : null;
 }
