@@ -1,5 +1,4 @@
 /** What a person can do, tied to the workspace, the session and the library. A refusal becomes a notice, never an exception. */
-import type { BuildResult } from "../worker/api.ts";
 import { createDiskActions } from "./disk-actions.ts";
 import type { Disks } from "./disks.ts";
 import type { Library } from "./library.ts";
@@ -20,8 +19,6 @@ export interface ActionParts {
   session: Session;
   tabs: Tabs;
   boot(mode: BootMode): Promise<{ promptMs: number }>;
-  /** Builds a gzipped initramfs of the project as it is. */
-  buildDownload(): Promise<BuildResult>;
   cancelDownloads(): void;
   remember(settings: Partial<Pick<AppState, "theme" | "language" | "hidden">>): void;
   /** The whole project as one file. */
@@ -159,11 +156,6 @@ export function createActions(parts: ActionParts): Actions {
         (blob) => saveAs(blob, `${workspace.project.name}.smartos`),
         (error: unknown) => notify("error", String(error instanceof Error ? error.message : error)),
       ),
-    async downloadInitramfs() {
-      const result = await parts.buildDownload();
-      if (result.ok) saveAs(new Blob([result.bytes]), `${workspace.project.name}.cpio.gz`);
-      else if (result.reason !== "cancelled") notify("error", result.problem);
-    },
     retrySave() {
       library.save(workspace.project);
       void library.flush();
@@ -189,7 +181,7 @@ export function createActions(parts: ActionParts): Actions {
   return actions;
 }
 
-function saveAs(blob: Blob, name: string): void {
+export function saveAs(blob: Blob, name: string): void {
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;

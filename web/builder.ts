@@ -11,6 +11,8 @@ import type {
   DiskInspection,
   DiskRequest,
   DiskResult,
+  ExportRequest,
+  Extent,
   FormatRequest,
   RebuildRequest,
   RebuildResult,
@@ -30,10 +32,28 @@ export interface Builder {
   listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]>;
   readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>>;
   rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<RebuildResult>;
+  /**
+   * Makes a file from the project or from disks, piece by piece; what it takes from them and gives goes through `work`.
+   * @returns its length. @throws Error with a sentence for the user, and the signal's reason when it was aborted
+   */
+  exportImage(request: ExportRequest, disks: readonly ExportedDisk[], work: ExportWork): Promise<number>;
   /** The text of a link that carries the project. @throws Error with a sentence for the user, as the next one does */
   encodeLink(project: SharedProject): Promise<string>;
   openLink(text: string, signal: AbortSignal): Promise<SharedProject>;
   stop(): void;
+}
+
+/** A disk that is read for a file. */
+export interface ExportedDisk {
+  sizeBytes: number;
+  /** In order; it may be asked for more than once. */
+  extents(): AsyncIterator<Extent>;
+}
+
+export interface ExportWork {
+  write(offset: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  onProgress(done: number): void;
+  signal: AbortSignal;
 }
 
 export interface BuildOptions {
@@ -156,6 +176,31 @@ export function createBuilder(system: URL): Builder {
       succeed(
         await ask<Answer<Uint8Array<ArrayBuffer>>>((api) => api.readDiskFile(source.size, reader(source), path), {}),
       ),
+    async exportImage(request, disks, { write, onProgress, signal }) {
+      const walks: AsyncIterator<Extent>[] = [];
+      const walk = proxy(async (disk: number, restart: boolean): Promise<Extent | null> => {
+        if (restart) walks[disk] = (disks[disk] as ExportedDisk).extents();
+        const { value, done } = await (walks[disk] as AsyncIterator<Extent>).next();
+        return done ? null : transfer(value, [value.bytes.buffer]);
+      });
+      const sizes = disks.map(({ sizeBytes }) => sizeBytes);
+      let last = 0;
+      const answer = await ask<Answer<number>>(
+        (api, hear) => {
+          const listening = proxy((done: number) => {
+            // The builder's own kind of progress keeps it from being taken for dead.
+            if (done > last) void hear({ step: "compress", done, total: 0 });
+            last = done;
+            onProgress(done);
+          });
+          return api.exportImage(request, sizes, walk, proxy(write), listening);
+        },
+        { signal },
+      );
+      await Promise.all(walks.map((one) => one.return?.()));
+      signal.throwIfAborted();
+      return succeed(answer);
+    },
     encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),
     openLink: async (text, signal) =>
       succeed(await ask<Answer<SharedProject>>((api) => api.openLink(text), { signal })),

@@ -68,6 +68,10 @@ export interface Disks {
   readEntry(id: string, path: string): Promise<Uint8Array<ArrayBuffer>>;
   putFiles(id: string, directory: string, files: readonly File[]): Promise<void>;
   removeEntry(id: string, path: string): Promise<void>;
+  /** Reads the disks that have a content, all at once. @throws Error when the machine has one of them */
+  withContents<T>(use: (stored: { id: string; storedBytes: number; image: StoredImage }[]) => Promise<T>): Promise<T>;
+  /** Reads the system disk, which is built when there is none. @throws Error when the machine has it */
+  withSystemDisk<T>(signal: AbortSignal, use: (image: StoredImage) => Promise<T>): Promise<T>;
   /** The drives of a boot; they are the machine's until they are closed. */
   plugIn(mode: BootMode, options: { signal: AbortSignal; onProgress(progress: BuildProgress): void }): Promise<Plugged>;
   /**
@@ -540,6 +544,31 @@ export function createDisks(parts: DisksParts): Disks {
         throw error;
       }
       return row(find(disk.id));
+    },
+
+    async withContents(use) {
+      const disks = await opened.catch(() => null);
+      const wanted: ProjectDisk[] = [];
+      for (const disk of workspace.project.disks) if (disks && (await disks.facts(disk.id))) wanted.push(disk);
+      for (const disk of wanted) free(disk);
+      const stored: Parameters<typeof use>[0] = [];
+      const readNext = async (): ReturnType<typeof use> => {
+        const disk = wanted[stored.length];
+        if (!disk || !disks) return use(stored);
+        return disks.read(disk.id, (image) => {
+          stored.push({ id: disk.id, storedBytes: facts.get(disk.id)?.storedBytes ?? 0, image });
+          return readNext();
+        });
+      };
+      return readNext();
+    },
+    async withSystemDisk(signal, use) {
+      const disk = systemDisk();
+      free(disk);
+      const disks = await opened;
+      if (!(await disks.facts(disk.id))) await api.buildSystemDisk();
+      signal.throwIfAborted();
+      return disks.read(disk.id, use);
     },
 
     async exportRaw(id) {

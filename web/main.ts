@@ -2,7 +2,7 @@
 
 import systemFiles, { emulator } from "virtual:system";
 import emulatorPath from "v86/build/v86.wasm?url";
-import { createActions } from "./actions.ts";
+import { createActions, saveAs } from "./actions.ts";
 import { plain } from "./boot.ts";
 import { createBuilder } from "./builder.ts";
 import { openDiskStore } from "./disk-store.ts";
@@ -12,6 +12,8 @@ import { createDownloads } from "./downloads.ts";
 import type { Editor } from "./editor.ts";
 import { pauseWhileHidden } from "./hidden.ts";
 import { listenToParent } from "./embedding.ts";
+import { createBlobSink } from "./export-sink.ts";
+import { createExports } from "./exports.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -201,6 +203,12 @@ async function start(): Promise<void> {
   terminal.onResize((size) => session.resize(size));
   session.resize(terminal.size());
 
+  const exports = createExports({
+    workspace,
+    disks,
+    exporter: createBuilder(systemUrl),
+    loadKernel: async () => (await loadSystem()).kernel,
+  });
   const share = createShare({
     store,
     workspace,
@@ -212,10 +220,11 @@ async function start(): Promise<void> {
       if (session.machine.status === "off" && wishes.boot !== "off") void boot(wishes.boot ?? "cold").catch(() => {});
     },
     onNetworkAllowed: () => network.setOnline(true),
+    exports,
+    saveAs,
   });
-  const buildInitramfs = () =>
-    builder.build({ target: "initramfs", overlay: workspace.project.files, compression: "gzip", memoryMb: 4096 });
-  const bundle = async () => (await import("./bundle.ts")).bundleProject(workspace.project);
+  const bundle = async () =>
+    (await exports.make("bundle", createBlobSink(), { signal: new AbortController().signal, onProgress() {} })) as Blob;
   const actions = createActions({
     store,
     library,
@@ -223,7 +232,6 @@ async function start(): Promise<void> {
     session,
     tabs,
     boot,
-    buildDownload: buildInitramfs,
     cancelDownloads: () => downloads.cancel(),
     remember(change) {
       store.update((state) => ({ ...state, ...change }));
@@ -281,8 +289,7 @@ async function start(): Promise<void> {
     disks,
     network,
     snapshots,
-    exportInitramfs: buildInitramfs,
-    exportBundle: bundle,
+    exports,
     makeLink: () => share.makeLink(),
     loadSystem,
     type: (words) => terminal.type(words),

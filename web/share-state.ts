@@ -42,7 +42,27 @@ export interface ProjectLink {
   tooLong: boolean;
 }
 
+/** The files that the page makes, and how their names end. */
+export const EXPORTS = {
+  bundle: ".smartos",
+  "disk-raw-gz": ".img.gz",
+  "disk-qcow2": ".qcow2",
+  "disk-vmdk": ".vmdk",
+  "rootfs-tar": ".tar.gz",
+  initramfs: ".cpio.gz",
+  kernel: ".bzImage",
+} as const;
+export type ExportKind = keyof typeof EXPORTS;
+
 export interface ShareActions {
+  /** What a file of that kind is called. */
+  exportName(kind: ExportKind): string;
+  /**
+   * Makes a file and saves it where the user wants.
+   * @param onProgress in bytes; total is 0 where it is not known
+   * @returns false when the user did not want it any more. @throws Error with a sentence for the user
+   */
+  export(kind: ExportKind, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<boolean>;
   /** The open project as a link. @throws Error with a sentence for the user */
   makeLink(): Promise<ProjectLink>;
   /** Starts the offered project without keeping it, or as a new project of the library; false sends it away. */

@@ -4,6 +4,8 @@
  */
 import defaults from "virtual:rootfs";
 import type { Builder } from "./builder.ts";
+import { chooseSink } from "./export-sink.ts";
+import type { Exports } from "./exports.ts";
 import type { Library } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import { describeOffer } from "./offer.ts";
@@ -40,6 +42,8 @@ export interface ShareParts {
   /** The user turned a project away: the page goes on with what it has. */
   onTurnedAway(): void;
   onNetworkAllowed(): void;
+  exports: Exports;
+  saveAs(blob: Blob, name: string): void;
 }
 
 /** A link that is not open by then never will be. */
@@ -101,6 +105,18 @@ export function createShare(parts: ShareParts): Share {
       return { url: projectLink(location.href, packed), tooLong: packed.length > MOST_LINK_LENGTH };
     },
     actions: {
+      exportName: (kind) => parts.exports.nameOf(kind),
+      async export(kind, signal, onProgress) {
+        const name = parts.exports.nameOf(kind);
+        try {
+          const blob = await parts.exports.make(kind, await chooseSink(name), { signal, onProgress });
+          if (blob) parts.saveAs(blob, name);
+          return true;
+        } catch (error) {
+          if (error instanceof DOMException && error.name === "AbortError") return false;
+          throw error;
+        }
+      },
       makeLink: () => share.makeLink(),
       answerOffer(answer) {
         const stranger = waiting;

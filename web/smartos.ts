@@ -2,9 +2,10 @@
  * `window.smartos`: the page's functions for scripts, tests and, through `postMessage` later, for pages around it.
  * The user interface is built on the same functions.
  */
-import type { BuildResult } from "../worker/api.ts";
 import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
+import { createBlobSink } from "./export-sink.ts";
+import type { Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
 import type { Snapshots } from "./snapshots.ts";
@@ -20,7 +21,7 @@ import type {
   SnapshotRow,
   Store,
 } from "./state.ts";
-import type { ProjectLink } from "./share-state.ts";
+import { EXPORTS, type ExportKind, type ProjectLink } from "./share-state.ts";
 import type { SystemFiles } from "./system.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -52,8 +53,8 @@ export interface SmartOs {
   readonly network: SmartOsNetwork;
   readonly snapshot: SmartOsSnapshot;
   /**
-   * A file to keep or to run elsewhere. "disk-raw" is the system disk, built from the project when there is none yet: run
-   * it with `qemu-system-i386 -hda FILE`.
+   * A file to keep or to run elsewhere. Those of disks are of the system disk, which is built from the project when there
+   * is none yet, and "disk-raw" is its raw image: `qemu-system-i386 -hda FILE` runs it.
    * @throws Error when it cannot be made, or this page does not make that kind
    */
   exportImage(kind: ImageKind): Promise<Blob>;
@@ -66,7 +67,7 @@ export interface SmartOs {
   timeline(): { phase: string; ms: number }[];
 }
 
-export type ImageKind = "bundle" | "initramfs" | "kernel" | "disk-raw";
+export type ImageKind = ExportKind | "disk-raw";
 
 /** The project's disks. Each is named by its id or its name; what is refused rejects with a sentence. */
 export interface SmartOsDisks {
@@ -153,8 +154,7 @@ export interface SmartOsParts {
   disks: Disks;
   network: Network;
   snapshots: Snapshots;
-  exportInitramfs(): Promise<BuildResult>;
-  exportBundle(): Promise<Blob>;
+  exports: Exports;
   makeLink(): Promise<ProjectLink>;
   loadSystem(): Promise<SystemFiles>;
   type(text: string): void;
@@ -261,21 +261,14 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       setResumes: (resumes) => snapshots.setResumes(resumes),
     },
     async exportImage(kind) {
-      switch (kind) {
-        case "bundle":
-          return parts.exportBundle();
-        case "kernel":
-          return new Blob([(await parts.loadSystem()).kernel]);
-        case "disk-raw":
-          return disks.exportRaw(systemDiskId(disks));
-        case "initramfs": {
-          const result = await parts.exportInitramfs();
-          if (!result.ok) throw new Error(result.problem);
-          return new Blob([result.bytes]);
-        }
-        default:
-          throw new Error(`Cannot export ${String(kind)}: kinds are bundle, initramfs, kernel and disk-raw`);
+      // The raw image as it is: who has the page's functions needs no smaller file.
+      if (kind === "disk-raw") return disks.exportRaw(systemDiskId(disks));
+      if (!Object.hasOwn(EXPORTS, kind)) {
+        const kinds = ["disk-raw", ...Object.keys(EXPORTS)].join(", ");
+        throw new Error(`Cannot export ${JSON.stringify(kind)}: kinds are ${kinds}`);
       }
+      const signal = new AbortController().signal;
+      return (await parts.exports.make(kind, createBlobSink(), { signal, onProgress() {} })) as Blob;
     },
     async link() {
       const { url, tooLong } = await parts.makeLink();

@@ -380,7 +380,6 @@ export interface Actions {
   /** Asks the other tab to give this project up. */
   takeOver(): void;
   downloadProject(): void;
-  downloadInitramfs(): void;
   retrySave(): void;
   dismissNotice(id: number): void;
   readonly disks: DiskActions;

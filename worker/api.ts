@@ -3,11 +3,10 @@
  * pulling the builder into its own bundle. Results are plain values, because classes, `code` and `cause` do not
  * survive the structured clone and comlink flattens errors.
  */
-import type { ComposedImage, SparseImage } from "./format/sparse-image.ts";
+import type { ComposedImage, Extent, SparseImage } from "./format/sparse-image.ts";
+import type { SharedProject } from "./shared-project.ts";
 
 export type { ComposedImage, Extent, Piece, SparseImage } from "./format/sparse-image.ts";
-
-import type { SharedProject } from "./shared-project.ts";
 
 export type { SharedProject } from "./shared-project.ts";
 
@@ -143,6 +142,19 @@ export type DiskResult = { ok: true; image: SparseImage; buildMs: number } | Bui
 
 /** Source 0 of the image is the disk itself. */
 export type RebuildResult = { ok: true; image: ComposedImage; buildMs: number } | BuildFailure;
+/**
+ * A file to make for other machines. Disks are named by their places in the list that goes with the request, of which
+ * `diskIds` are the ids; `name` is the file's, without its ending.
+ */
+export type ExportRequest =
+  | { kind: "bundle"; project: SharedProject; diskIds: readonly string[] }
+  | { kind: "initramfs" | "rootfs-tar"; overlay: Overlay }
+  | { kind: "disk-raw-gz" | "disk-qcow2" | "disk-vmdk"; name: string };
+
+/** The next extent of a disk, the first one when it begins anew; null at the end. */
+export type DiskWalk = (disk: number, restart: boolean) => Promise<Extent | null>;
+/** Takes bytes of a file at their place; resolves when more may come. */
+export type WritePiece = (offset: number, bytes: Uint8Array<ArrayBuffer>) => Promise<void>;
 
 /** What the worker exposes over comlink. */
 export interface BuilderApi {
@@ -154,6 +166,19 @@ export interface BuilderApi {
   listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
   readDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<Uint8Array<ArrayBuffer>>>;
   rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<RebuildResult>;
+  /**
+   * Makes a file piece by piece.
+   * @param diskBytes sizes of the disks
+   * @param onProgress called with bytes done: of the disk for a disk, of what is packed else
+   * @returns the file's length
+   */
+  exportImage(
+    request: ExportRequest,
+    diskBytes: readonly number[],
+    walk: DiskWalk,
+    write: WritePiece,
+    onProgress: (done: number) => void,
+  ): Promise<Answer<number>>;
   /** A project as the text of a link. */
   encodeLink(project: SharedProject): Promise<Answer<string>>;
   openLink(text: string): Promise<Answer<SharedProject>>;

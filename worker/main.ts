@@ -3,9 +3,10 @@
 import defaults from "virtual:rootfs";
 import artefacts from "virtual:system";
 import { expose, transfer } from "comlink";
-import type { BuilderApi, DiskResult, Piece, RebuildResult } from "./api.ts";
+import type { BuilderApi, DiskResult, Piece, RebuildResult, WritePiece } from "./api.ts";
 import { answer, build, buildDisk, format, rebuild } from "./build.ts";
 import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
+import { exportPieces, walkedDisk, writePieces } from "./export.ts";
 import { encodeLink, openLink } from "./link.ts";
 import { createSources } from "./sources.ts";
 
@@ -51,6 +52,13 @@ const api: BuilderApi = {
   async readDiskFile(size, read, path) {
     const result = await answer(never, () => readDiskFile({ size, read }, path));
     return result.ok ? transfer(result, [result.value.buffer]) : result;
+  },
+  exportImage(request, diskBytes, walk, write, onProgress) {
+    const signal = begin();
+    const disks = diskBytes.map((size, disk) => walkedDisk(size, (restart) => walk(disk, restart)));
+    const parts = { defaults, loadParts: () => sources.load(signal, () => {}) };
+    const handOn: WritePiece = (offset, bytes) => write(offset, transfer(bytes, [bytes.buffer]));
+    return answer(signal, () => writePieces(exportPieces(request, disks, parts, { signal, onProgress }), handOn));
   },
   encodeLink: (project) => answer(never, async () => encodeLink(project)),
   openLink: (text) => answer(never, () => openLink(text)),

@@ -100,15 +100,19 @@ describe("a running page", () => {
   it("downloads a project that unzip opens, and an initramfs that cpio opens", async () => {
     const folder = mkdtempSync(join(tmpdir(), "smart-os-download-"));
     await page.evaluate(() => window.smartos.writeFile("/opt/hello", "hello\n", { mode: 0o755 }));
-    for (const [label, name] of [
-      ["Download project", "project.smartos"],
-      ["Download initramfs", "initramfs.cpio.gz"],
+    for (const [label, name, kind] of [
+      ["Download project", "project.smartos", null],
+      ["Download for QEMU, Docker", "initramfs.cpio.gz", "initramfs"],
     ] as const) {
       await testid(page, "project-menu").click();
       const download = page.waitForEvent("download");
       await page.getByRole("menuitem", { name: label }).click();
+      // Nobody is there to choose a file's place.
+      await page.evaluate(() => Object.assign(window, { showSaveFilePicker: undefined }));
+      if (kind) await testid(page, `export-${kind}`).click();
       await (await download).saveAs(join(folder, name));
     }
+    await page.keyboard.press("Escape");
     expect(execFileSync("unzip", ["-l", join(folder, "project.smartos")], { encoding: "utf8" })).toMatch(
       /project\.json[\s\S]*files\/opt\/hello/,
     );

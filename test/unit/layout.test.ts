@@ -55,7 +55,7 @@ describe("the folders", () => {
     ["@codemirror/", "web/editor.ts"],
     ["idb-keyval", "web/library.ts"],
     ["comlink", "web/builder.ts"],
-    ["fflate", "web/bundle.ts"],
+    ["uqr", "web/qr-code.ts"],
   ])("has one importer of %s in web/", (library, importer) => {
     const importers = outside("web").filter(
       ({ specifier }) => specifier.startsWith(library) && !specifier.includes(".wasm"),

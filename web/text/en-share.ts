@@ -1,3 +1,5 @@
+import type { ExportKind } from "../share-state.ts";
+
 /** The words of links, of projects from outside, and of what is given away, in English. */
 export const enShare = {
   // A project from outside
@@ -45,4 +47,24 @@ export const enShare = {
   copyLink: "Copy link",
   qrLabel: "QR code of the link",
   qrTooLong: "Too long for a QR code.",
+
+  // Downloads
+  downloadMenu: "Download for QEMU, Docker",
+  downloadTitle: "Download",
+  kinds: {
+    bundle: ["Project", "Everything: files, settings, and what is on the disks. This page and any unzip open it."],
+    "disk-raw-gz": ["Disk image", "The system disk, packed. Every emulator and real machine starts from it."],
+    "disk-qcow2": ["Disk for QEMU", "The system disk, packed so that QEMU runs it as it is."],
+    "disk-vmdk": ["Disk for VMware and VirtualBox", "The system disk, stream-optimised."],
+    "rootfs-tar": ["Root file system", "What a container is made of."],
+    initramfs: ["Initramfs", "The root file system that the kernel unpacks into memory; it needs the kernel."],
+    kernel: ["Kernel", "A bzImage, as this page boots it."],
+  } as Record<ExportKind, readonly [string, string]>,
+  runIt: "Run it:",
+  openIt: "Open it:",
+  copyCommand: "Copy the command",
+  staleDisk: "The system disk was built before your last changes: build it again (Disks) to have them in it.",
+  unbuiltDisk: "The system disk is built first.",
+  exportDone: (name: string) => `${name} is complete.`,
+  exportAt: (done: string, total: string) => (total === "" ? done : `${done} of ${total}`),
 };

@@ -40,4 +40,23 @@ export const zhShare: typeof enShare = {
   copyLink: "复制链接",
   qrLabel: "链接的二维码",
   qrTooLong: "太长，无法生成二维码。",
+
+  downloadMenu: "下载用于 QEMU、Docker 的文件",
+  downloadTitle: "下载",
+  kinds: {
+    bundle: ["项目", "全部内容：文件、设置和磁盘内容。可用此页面或任何解压工具打开。"],
+    "disk-raw-gz": ["磁盘映像", "压缩后的系统磁盘。各种模拟器和真机都能由它启动。"],
+    "disk-qcow2": ["QEMU 磁盘", "压缩后的系统磁盘，QEMU 可直接运行。"],
+    "disk-vmdk": ["VMware 与 VirtualBox 磁盘", "系统磁盘，流优化格式。"],
+    "rootfs-tar": ["根文件系统", "制作容器所用。"],
+    initramfs: ["Initramfs", "内核解压到内存中的根文件系统；需要配合内核使用。"],
+    kernel: ["内核", "即此页面启动的 bzImage。"],
+  },
+  runIt: "运行：",
+  openIt: "打开：",
+  copyCommand: "复制命令",
+  staleDisk: "系统磁盘是在您最近的改动之前构建的：请在“磁盘”中重新构建，以包含这些改动。",
+  unbuiltDisk: "将先构建系统磁盘。",
+  exportDone: (name) => `${name} 已完成。`,
+  exportAt: (done, total) => (total === "" ? done : `${done} / ${total}`),
 };

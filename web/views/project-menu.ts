@@ -4,6 +4,7 @@ import type { Text } from "../text.ts";
 import { askText } from "./dialog.ts";
 import { icon } from "./icon.ts";
 import { type MenuItem, openMenu } from "./menu.ts";
+import { showDownloads } from "./share-download.ts";
 import { showLink } from "./share-link.ts";
 import type { View } from "./view.ts";
 
@@ -64,7 +65,7 @@ function projectItems(text: Text, actions: Actions, state: AppState): MenuItem[]
     "separator",
     { label: `${text.share.linkMenu} …`, icon: "link", run: () => void showLink(text, actions) },
     { label: text.downloadProject, icon: "download", run: () => actions.downloadProject() },
-    { label: text.downloadInitramfs, icon: "download", run: () => actions.downloadInitramfs() },
+    { label: `${text.share.downloadMenu} …`, icon: "download", run: () => showDownloads(text, actions, state) },
     "separator",
     {
       label: text.deleteProject,

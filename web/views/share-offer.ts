@@ -109,12 +109,12 @@ function createFiles(text: Text, files: readonly OfferedFile[]): HTMLElement {
       },
       { revertChange: text.revertChange, phrases: text.editorPhrases },
     );
-    detail.replaceChildren(head, view.element);
+    detail.replaceChildren(head, el("div", { className: "offer-diff" }, view.element));
   };
   const buttons = files.map((file, index) => {
     const button = el(
       "button",
-      { type: "button", className: "offer-file", dataset: { origin: file.change, path: file.path } },
+      { type: "button", className: "offer-file", title: file.path, dataset: { origin: file.change, path: file.path } },
       el("span", { className: "mark", title: words.changes[file.change] }, MARKS[file.change]),
       icon(
         file.kind === "file"
@@ -130,7 +130,7 @@ function createFiles(text: Text, files: readonly OfferedFile[]): HTMLElement {
     button.addEventListener("click", () => void choose(index));
     return button;
   });
-  const firstText = files.findIndex((file) => file.text !== null);
+  const firstText = files.findIndex((file) => file.text !== null && file.change !== "deleted");
   if (files.length > 0) void choose(Math.max(0, firstText));
   return el("div", { className: "offer-files" }, el("div", { className: "offer-list" }, ...buttons), detail);
 }

@@ -1,0 +1,88 @@
+/** Files made of the project and its disks: which there are, what they are called, and how each is made. */
+import type { ExportRequest } from "../worker/api.ts";
+import type { Builder } from "./builder.ts";
+import type { StoredImage } from "./disk-store.ts";
+import type { Disks } from "./disks.ts";
+import type { Sink } from "./export-sink.ts";
+import { EXPORTS, type ExportKind } from "./share-state.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface Exports {
+  /** @throws Error with a sentence for the user; what was written so far is dropped */
+  make(kind: ExportKind, sink: Sink, work: ExportProgress): Promise<Blob | null>;
+  /** What a file of that kind is called. */
+  nameOf(kind: ExportKind): string;
+}
+
+export interface ExportProgress {
+  signal: AbortSignal;
+  /** In bytes; total is 0 where it is not known. */
+  onProgress(done: number, total: number): void;
+}
+
+export interface ExportsParts {
+  workspace: Workspace;
+  disks: Disks;
+  /** For this alone: a build does not end an export, nor the other way round. */
+  exporter: Builder;
+  /** The kernel, as a bzImage. */
+  loadKernel(): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+export function createExports({ workspace, disks, exporter, loadKernel }: ExportsParts): Exports {
+  /** The name as it can stand in a file system and in a shell's command without quotes. */
+  const stem = (): string =>
+    workspace.project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|-+$/g, "") || "smart-os";
+
+  const send = async (
+    request: ExportRequest,
+    images: readonly StoredImage[],
+    total: number,
+    sink: Sink,
+    { signal, onProgress }: ExportProgress,
+  ): Promise<void> => {
+    const sources = images.map((image) => ({ sizeBytes: image.source.size, extents: () => image.extents({ signal }) }));
+    await exporter.exportImage(request, sources, {
+      write: (offset, bytes) => sink.write(offset, bytes),
+      onProgress: (done) => onProgress(Math.min(done, total || done), total),
+      signal,
+    });
+  };
+
+  const write = async (kind: ExportKind, sink: Sink, work: ExportProgress): Promise<void> => {
+    const { project } = workspace;
+    const { files: overlay } = project;
+    switch (kind) {
+      case "kernel":
+        return sink.write(0, await loadKernel());
+      case "initramfs":
+      case "rootfs-tar":
+        return send({ kind, overlay }, [], 0, sink, work);
+      case "bundle":
+        return disks.withContents(async (stored) => {
+          const { id: _, ...shared } = workspace.project;
+          const contents = stored.map(({ image }) => image);
+          const fileBytes = overlay.reduce((sum, file) => sum + (file.kind === "file" ? file.content.length : 0), 0);
+          const total = stored.reduce((sum, { storedBytes }) => sum + storedBytes, fileBytes);
+          await send({ kind, project: shared, diskIds: stored.map(({ id }) => id) }, contents, total, sink, work);
+        });
+      default:
+        return disks.withSystemDisk(work.signal, (image) =>
+          send({ kind, name: stem() }, [image], image.source.size, sink, work),
+        );
+    }
+  };
+
+  return {
+    nameOf: (kind) => stem() + EXPORTS[kind],
+    async make(kind, sink, work) {
+      try {
+        await write(kind, sink, work);
+        return await sink.finish();
+      } catch (error) {
+        await sink.drop().catch(() => {});
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,115 @@
+/** What a project and its disks are made into for other machines, as pieces of a file: never a whole file in memory. */
+import type { DiskWalk, ExportRequest, WritePiece } from "./api.ts";
+import { encodeBundle } from "./bundle.ts";
+import { compressGzip, deflateCluster, gzipDisk, gzipStream, join, type Work } from "./compress.ts";
+import type { DiskStream, Piece } from "./format/disk-stream.ts";
+import { encodeCompressedQcow2 } from "./format/qcow2.ts";
+import { encodeTar, tarEntriesOf } from "./format/tar.ts";
+import { encodeVmdk } from "./format/vmdk.ts";
+import { buildInitramfs } from "./initramfs.ts";
+import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
+
+/** A guest elsewhere may have more memory than those of the page. */
+const MOST_MEMORY_MB = 4096;
+/** Small pieces that follow each other go to the page together. */
+const STEP_BYTES = 1024 * 1024;
+
+export interface ExportParts {
+  defaults: readonly DefaultFile[];
+  loadParts(): Promise<SystemParts>;
+}
+
+/** @returns pieces that cover the file; in order, but for a header that is known last */
+export async function* exportPieces(
+  request: ExportRequest,
+  disks: readonly DiskStream[],
+  { defaults, loadParts }: ExportParts,
+  work: { signal: AbortSignal; onProgress(done: number): void },
+): AsyncGenerator<Piece, void> {
+  const [disk] = disks;
+  switch (request.kind) {
+    case "bundle": {
+      const contents = new Map(request.diskIds.map((id, index) => [id, disks[index] as DiskStream]));
+      return yield* inOrder(encodeBundle(request.project, contents, [], work));
+    }
+    case "initramfs": {
+      const archive = buildInitramfs(composeTree(await loadParts(), defaults, request.overlay), MOST_MEMORY_MB);
+      yield { offset: 0, bytes: await compressGzip(archive, work) };
+      return;
+    }
+    case "rootfs-tar": {
+      const tree = composeTree(await loadParts(), defaults, request.overlay);
+      return yield* inOrder(gzipStream(encodeTar(tarEntriesOf(tree)), work));
+    }
+    case "disk-raw-gz":
+      return yield* inOrder(gzipDisk(watched(disk, { signal: work.signal }), work));
+    case "disk-qcow2":
+      return yield* encodeCompressedQcow2(watched(disk, work), deflateCluster);
+    case "disk-vmdk":
+      return yield* inOrder(encodeVmdk(watched(disk, work), `${request.name}.vmdk`));
+  }
+}
+
+/** A disk that the page holds and hands out extent by extent. */
+export function walkedDisk(sizeBytes: number, walk: (restart: boolean) => ReturnType<DiskWalk>): DiskStream {
+  return {
+    size: sizeBytes,
+    async *extents() {
+      for (let extent = await walk(true); extent; extent = await walk(false)) yield extent;
+    },
+  };
+}
+
+/** Tells how far along a disk the work is, and stops where the work is cancelled. */
+function watched(
+  disk: DiskStream | undefined,
+  { signal, onProgress }: Pick<Work, "signal" | "onProgress">,
+): DiskStream {
+  if (!disk) throw new Error("Cannot export the disk: there is none");
+  return {
+    size: disk.size,
+    async *extents() {
+      for await (const extent of disk.extents()) {
+        signal?.throwIfAborted();
+        yield extent;
+        onProgress?.(extent.offset + extent.bytes.length);
+      }
+    },
+  };
+}
+
+/** Hands pieces over while the next ones are made. @returns the file's length in bytes */
+export async function writePieces(pieces: AsyncIterable<Piece>, write: WritePiece): Promise<number> {
+  let parts: Uint8Array[] = [];
+  let start = 0;
+  let end = 0;
+  let length = 0;
+  let writing: Promise<void> = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    await writing;
+    if (parts.length > 0) writing = write(start, join(parts));
+    // Whoever waits for it next hears of what goes wrong.
+    writing.catch(() => {});
+    parts = [];
+  };
+  for await (const { offset, bytes } of pieces) {
+    if (offset !== end || end - start >= STEP_BYTES) {
+      await flush();
+      start = offset;
+    }
+    parts.push(bytes);
+    end = offset + bytes.length;
+    length = Math.max(length, end);
+  }
+  await flush();
+  await writing;
+  return length;
+}
+
+async function* inOrder(parts: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Piece, void> {
+  let offset = 0;
+  for await (const bytes of parts) {
+    yield { offset, bytes };
+    offset += bytes.length;
+  }
+}
