@@ -58,6 +58,8 @@ export function createExports({ workspace, disks, exporter, loadKernel }: Export
       case "initramfs":
       case "rootfs-tar":
         return send({ kind, overlay }, [], 0, sink, work);
+      case "disk-iso":
+        return send({ kind, overlay, commandLine: project.commandLine }, [], 0, sink, work);
       case "bundle":
         return disks.withContents(async (stored) => {
           const { id: _, ...shared } = workspace.project;

@@ -48,6 +48,7 @@ export const EXPORTS = {
   "disk-raw-gz": ".img.gz",
   "disk-qcow2": ".qcow2",
   "disk-vmdk": ".vmdk",
+  "disk-iso": ".iso",
   "rootfs-tar": ".tar.gz",
   initramfs: ".cpio.gz",
   kernel: ".bzImage",

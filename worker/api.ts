@@ -149,6 +149,7 @@ export type RebuildResult = { ok: true; image: ComposedImage; buildMs: number } 
 export type ExportRequest =
   | { kind: "bundle"; project: SharedProject; diskIds: readonly string[] }
   | { kind: "initramfs" | "rootfs-tar"; overlay: Overlay }
+  | { kind: "disk-iso"; overlay: Overlay; commandLine: string }
   | { kind: "disk-raw-gz" | "disk-qcow2" | "disk-vmdk"; name: string };
 
 /** The next extent of a disk, the first one when it begins anew; null at the end. */

@@ -7,6 +7,7 @@ import { encodeCompressedQcow2 } from "./format/qcow2.ts";
 import { encodeTar, tarEntriesOf } from "./format/tar.ts";
 import { encodeVmdk } from "./format/vmdk.ts";
 import { buildInitramfs } from "./initramfs.ts";
+import { composeIso, type IsoParts } from "./iso.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
 
 /** A guest elsewhere may have more memory than those of the page. */
@@ -17,13 +18,14 @@ const STEP_BYTES = 1024 * 1024;
 export interface ExportParts {
   defaults: readonly DefaultFile[];
   loadParts(): Promise<SystemParts>;
+  loadCdParts(): Promise<IsoParts>;
 }
 
 /** @returns pieces that cover the file; in order, but for a header that is known last */
 export async function* exportPieces(
   request: ExportRequest,
   disks: readonly DiskStream[],
-  { defaults, loadParts }: ExportParts,
+  { defaults, loadParts, loadCdParts }: ExportParts,
   work: { signal: AbortSignal; onProgress(done: number): void },
 ): AsyncGenerator<Piece, void> {
   const [disk] = disks;
@@ -40,6 +42,11 @@ export async function* exportPieces(
     case "rootfs-tar": {
       const tree = composeTree(await loadParts(), defaults, request.overlay);
       return yield* inOrder(gzipStream(encodeTar(tarEntriesOf(tree)), work));
+    }
+    case "disk-iso": {
+      const { overlay, commandLine } = request;
+      const tree = composeTree(await loadParts(), defaults, overlay);
+      return yield* inOrder(composeIso(tree, await loadCdParts(), { commandLine, memoryMb: MOST_MEMORY_MB }));
     }
     case "disk-raw-gz":
       return yield* inOrder(gzipDisk(watched(disk, { signal: work.signal }), work));
@@ -106,7 +113,9 @@ export async function writePieces(pieces: AsyncIterable<Piece>, write: WritePiec
   return length;
 }
 
-async function* inOrder(parts: AsyncIterable<Uint8Array<ArrayBuffer>>): AsyncGenerator<Piece, void> {
+async function* inOrder(
+  parts: AsyncIterable<Uint8Array<ArrayBuffer>> | Iterable<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<Piece, void> {
   let offset = 0;
   for await (const bytes of parts) {
     yield { offset, bytes };

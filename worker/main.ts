@@ -56,7 +56,11 @@ const api: BuilderApi = {
   exportImage(request, diskBytes, walk, write, onProgress) {
     const signal = begin();
     const disks = diskBytes.map((size, disk) => walkedDisk(size, (restart) => walk(disk, restart)));
-    const parts = { defaults, loadParts: () => sources.load(signal, () => {}) };
+    const parts = {
+      defaults,
+      loadParts: () => sources.load(signal, () => {}),
+      loadCdParts: () => sources.loadCd(signal, () => {}),
+    };
     const handOn: WritePiece = (offset, bytes) => write(offset, transfer(bytes, [bytes.buffer]));
     return answer(signal, () => writePieces(exportPieces(request, disks, parts, { signal, onProgress }), handOn));
   },

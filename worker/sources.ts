@@ -1,5 +1,6 @@
 import type { DiskParts } from "./disk.ts";
 import { hashSha256 } from "./hash.ts";
+import type { IsoParts } from "./iso.ts";
 import type { SystemParts } from "./recipe.ts";
 
 /** A file of the system as it is served: `file` is its name there. */
@@ -13,6 +14,7 @@ export interface Artefact {
 }
 
 const PARTS = ["busybox", "busybox.links", "modules.cpio"] as const;
+const CD_PARTS = ["bzImage", "cd.img"] as const;
 const DISK_PARTS = ["bzImage", "boot.img", "core.img"] as const;
 
 type OnBytes = (done: number, total: number) => void;
@@ -33,6 +35,8 @@ export function createSources(
   load(signal: AbortSignal, onProgress: OnBytes): Promise<SystemParts>;
   /** What a disk needs beside them. */
   loadDisk(signal: AbortSignal, onProgress: OnBytes): Promise<DiskParts>;
+  /** What a CD needs beside them. */
+  loadCd(signal: AbortSignal, onProgress: OnBytes): Promise<IsoParts>;
 } {
   const kept = new Map<string, Uint8Array>();
   const load = async (names: readonly string[], signal: AbortSignal, onProgress: OnBytes): Promise<Uint8Array[]> => {
@@ -67,6 +71,10 @@ export function createSources(
     async loadDisk(signal, onProgress) {
       const [kernel, boot, core] = (await load(DISK_PARTS, signal, onProgress)) as [Uint8Array, Uint8Array, Uint8Array];
       return { kernel, grub: { boot, core } };
+    },
+    async loadCd(signal, onProgress) {
+      const [kernel, cd] = (await load(CD_PARTS, signal, onProgress)) as [Uint8Array, Uint8Array];
+      return { kernel, cd };
     },
   };
 }

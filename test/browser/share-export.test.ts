@@ -93,6 +93,9 @@ describe("an export", () => {
       execFileSync("/sbin/debugfs", ["-R", "cat /f", data], { stdio: ["ignore", "pipe", "ignore"] }).toString(),
     ).toBe("data\n");
 
+    const cd = await save("disk-iso", "cd.iso");
+    expect(tool("xorriso", "-indev", cd, "-report_el_torito", "plain")).toMatch(/El Torito boot img.*BIOS/);
+
     const tar = tool("tar", "-tvf", await save("rootfs-tar", "root.tar.gz"));
     expect(tar).toMatch(/-rw-r----- 0\/0 +5 .* (\.\/)?etc\/mine/);
     const listing = tool("sh", "-c", `gzip -dc ${await save("initramfs", "i.cpio.gz")} | cpio -itv --quiet`);

@@ -37,6 +37,8 @@ function commandOf(kind: ExportKind, name: string, actions: Actions): string {
     case "disk-qcow2":
     case "disk-vmdk":
       return `qemu-system-i386 -m 128 -hda ${name}`;
+    case "disk-iso":
+      return `qemu-system-i386 -m 128 -cdrom ${name}`;
     case "rootfs-tar":
       return `gunzip -c ${name} | docker import --platform linux/386 - ${tag} && docker run -it ${tag} /bin/sh`;
     case "initramfs":
@@ -92,7 +94,7 @@ function createRow(
   };
 
   show(false);
-  if (kind.startsWith("disk-")) {
+  if (kind.startsWith("disk-") && kind !== "disk-iso") {
     const build = state.disks.find((disk) => disk.kind === "system")?.build;
     if (build === "stale") say(words.staleDisk);
     if (build === "unbuilt") say(words.unbuiltDisk);
