@@ -41,3 +41,14 @@ function standIn(): HTMLElement {
     },
   });
 }
+
+/**
+ * The terminal writes colours of single characters as the text of style attributes, which the policy forbids as well. Set
+ * as properties they are allowed.
+ */
+export function allowStyleAttributes(): void {
+  HTMLSpanElement.prototype.setAttribute = function setAttribute(name, value) {
+    if (name === "style") this.style.cssText = value;
+    else Element.prototype.setAttribute.call(this, name, value);
+  };
+}

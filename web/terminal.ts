@@ -7,7 +7,7 @@ import { SerializeAddon } from "@xterm/addon-serialize";
 import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal as Xterm } from "@xterm/xterm";
-import { adoptStyles } from "./adopted-styles.ts";
+import { adoptStyles, allowStyleAttributes } from "./adopted-styles.ts";
 import { copyText } from "./clipboard.ts";
 import { el } from "./dom.ts";
 import { DARK, LIGHT } from "./terminal-colours.ts";
@@ -139,6 +139,7 @@ export function createTerminal(): Terminal {
     if (element.clientWidth < LEAST_WIDTH || element.clientHeight < LEAST_HEIGHT) return;
     if (!opened) {
       opened = true;
+      allowStyleAttributes();
       adoptStyles(() => xterm.open(element));
     }
     fit.fit();

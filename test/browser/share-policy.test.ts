@@ -57,7 +57,9 @@ describe("the content security policy", () => {
     await testid(page, "keyboard").click();
     await page.keyboard.press("Escape");
     await page.evaluate(() => window.smartos.boot());
-    expect(await run(page, "echo again")).toBe("again");
+    expect(await run(page, "printf '\\033[38;2;250;20;30mcoloured\\033[0m' >/dev/ttyS0; echo again")).toBe("again");
+    const coloured = testid(page, "terminal").getByText("coloured", { exact: true });
+    await expect.poll(() => coloured.evaluate((element) => element.style.color)).toMatch(/^rgb\(/);
     expect(await violations(page)).toEqual([]);
     await page.context().close();
   });
