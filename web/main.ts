@@ -10,10 +10,10 @@ import { createDisks } from "./disks.ts";
 import { el } from "./dom.ts";
 import { createDownloads } from "./downloads.ts";
 import type { Editor } from "./editor.ts";
-import { pauseWhileHidden } from "./hidden.ts";
 import { listenToParent } from "./embedding.ts";
 import { createBlobSink } from "./export-sink.ts";
 import { createExports } from "./exports.ts";
+import { pauseWhileHidden } from "./hidden.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
@@ -269,7 +269,11 @@ async function start(): Promise<void> {
   const carried = readProjectLink(location.href) !== null;
   // What a link carries is looked at before anything starts.
   const firstBoot =
-    wishes.boot === "off" || carried ? Promise.resolve() : wishes.boot ? boot(wishes.boot) : goOnOrBoot();
+    wishes.boot === "off" || carried
+      ? Promise.resolve()
+      : wishes.boot || isGuest
+        ? boot(wishes.boot ?? "cold")
+        : goOnOrBoot();
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   const followLink = async (): Promise<void> => {
     if (!(await share.followLink()) && carried) share.actions.answerOffer(false);

@@ -8,6 +8,7 @@ import { createBlobSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
+import { EXPORTS, type ExportKind, type ProjectLink } from "./share-state.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type {
   AppState,
@@ -21,7 +22,6 @@ import type {
   SnapshotRow,
   Store,
 } from "./state.ts";
-import { EXPORTS, type ExportKind, type ProjectLink } from "./share-state.ts";
 import type { SystemFiles } from "./system.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";

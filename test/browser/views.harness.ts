@@ -5,8 +5,8 @@ import {
   createStore,
   type DiskActions,
   type NetworkActions,
-  type SnapshotActions,
   type ShareActions,
+  type SnapshotActions,
 } from "../../web/state.ts";
 import { mountWorkbench } from "../../web/views/workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";

@@ -4,9 +4,9 @@ import { enDiskWork } from "./en-disk-work.ts";
 import { enDisks } from "./en-disks.ts";
 import { enNetwork } from "./en-network.ts";
 import { enNetworkWork } from "./en-network-work.ts";
+import { enShare } from "./en-share.ts";
 import { enSnapshotWork } from "./en-snapshot-work.ts";
 import { enSnapshots } from "./en-snapshots.ts";
-import { enShare } from "./en-share.ts";
 import { enVisit } from "./en-visit.ts";
 
 /** The words in English; their shape is what every language must have. */

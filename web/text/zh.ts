@@ -3,9 +3,9 @@ import { zhDiskWork } from "./zh-disk-work.ts";
 import { zhDisks } from "./zh-disks.ts";
 import { zhNetwork } from "./zh-network.ts";
 import { zhNetworkWork } from "./zh-network-work.ts";
+import { zhShare } from "./zh-share.ts";
 import { zhSnapshotWork } from "./zh-snapshot-work.ts";
 import { zhSnapshots } from "./zh-snapshots.ts";
-import { zhShare } from "./zh-share.ts";
 import { zhVisit } from "./zh-visit.ts";
 
 export const zh: Text = {

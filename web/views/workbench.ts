@@ -13,9 +13,9 @@ import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
 import { createPanels } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
-import { createSnapshots } from "./snapshots.ts";
 import { createShareBanner } from "./share-banner.ts";
 import { createShareOffer } from "./share-offer.ts";
+import { createSnapshots } from "./snapshots.ts";
 import { createTree } from "./tree.ts";
 import type { View } from "./view.ts";
 
