@@ -88,7 +88,7 @@ describe("a link", () => {
     expect(await offer.locator(".offer-facts").innerText()).toContain("Not text: 3 B");
     expect(await run(page, "cat /etc/hostname")).toBe("smart-os");
     await testid(page, "offer-dismiss").click();
-    expect(page.url()).toBe(site.url);
+    await expect.poll(() => page.url()).toBe(site.url);
     expect((await state(page)).project.name).toBe("smart-os");
     expect(await projects(page)).toEqual(["smart-os"]);
 
@@ -141,7 +141,7 @@ describe("a link", () => {
     const page = await policedPage(site, "#p=AAAA");
     await running(page);
     expect(await testid(page, "notice").innerText()).toContain("Cannot open the link: ");
-    expect(page.url()).toBe(site.url);
+    await expect.poll(() => page.url()).toBe(site.url);
     expect(await projects(page)).toEqual(["smart-os"]);
     await page.evaluate(() => {
       location.hash = "#p=%3Cb%3E";
