@@ -94,7 +94,8 @@ describe("a link", () => {
 
     // In a page that opens with it: nothing boots until it is started.
     await page.goto("about:blank");
-    await page.goto(url);
+    const relay = `${site.url.replace("http", "ws")}relay`;
+    await page.goto(url.replace("#", `?relay=${relay}#`));
     await offer.waitFor();
     expect((await state(page)).status).toBe("off");
     sockets.length = 0;
@@ -105,12 +106,12 @@ describe("a link", () => {
       "600\ngone",
     );
     expect((await state(page)).project.name).toBe(NAME);
-    expect(await testid(page, "asks-network").innerText()).toContain("kept offline");
+    expect(await testid(page, "asks-network").innerText()).toContain(relay);
     await page.evaluate(() => window.smartos.network.setOnline(true));
     expect((await page.evaluate(() => window.smartos.network.status())).status).toBe("off");
     expect(sockets).toEqual([]);
     await testid(page, "allow-network").click();
-    await expect.poll(() => sockets.length).toBe(1);
+    await expect.poll(() => sockets[0]).toBe(relay);
     expect(await testid(page, "asks-network").count()).toBe(0);
 
     // Not kept: the next visit has only what was there before, as it was.
