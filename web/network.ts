@@ -138,17 +138,20 @@ export function createNetwork(parts: NetworkParts): Network {
       resetConnections(() => false);
       tellGuest(RELEASE);
     },
-    onRefusal(words) {
+    onRefusal(kind, english) {
+      const words = text().fromRelay(english);
       emit({ reason: words });
+      // That nobody is there, the guest's program says itself.
+      if (kind === "unreachable") return;
       const now = performance.now();
       if (now - (refusals.get(words) ?? Number.NEGATIVE_INFINITY) < REFUSAL_MS) return;
       if (refusals.size > 100) refusals.clear();
       refusals.set(words, now);
-      notify("warning", words);
+      notify("passing", words);
     },
-    onError: (words) => emit({ reason: words }),
+    onError: (words) => emit({ reason: text().fromRelay(words) }),
     onClose(words, retryAt, everOpen) {
-      const reason = words || (everOpen ? text().broken : text().unreachable(chosen() ?? own ?? ""));
+      const reason = text().fromRelay(words) || (everOpen ? text().broken : text().unreachable(chosen() ?? own ?? ""));
       if (retryAt !== null) return emit({ status: "waiting", reason, retryAt });
       end();
       emit({ ...AT_REST, status: "waiting", reason });
@@ -216,7 +219,9 @@ export function createNetwork(parts: NetworkParts): Network {
     return client as RelayClient;
   };
   const attempt = (run: () => Promise<unknown>): void => {
-    run().catch((error: unknown) => notify("error", error instanceof Error ? error.message : String(error)));
+    run().catch((error: unknown) =>
+      notify("error", text().fromRelay(error instanceof Error ? error.message : String(error))),
+    );
   };
 
   const network: Network = {

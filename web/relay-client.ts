@@ -36,8 +36,8 @@ export interface RelayEvents {
   /** The guest's address at the relay; null until it has one. */
   onAddress(address: string | null): void;
   onRoom(room: RelayRoom | null, renew: boolean): void;
-  /** A connection of the guest that the relay did not make, in words. */
-  onRefusal(text: string): void;
+  /** A connection of the guest that the relay did not make: it may not be ("policy", "limit") or cannot ("unreachable"). */
+  onRefusal(kind: string, text: string): void;
   /** Something else that the relay says is wrong. */
   onError(text: string): void;
   /**
@@ -192,7 +192,7 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
         events.onRoom((message.room as RelayRoom | null | undefined) ?? null, message.renew === true);
         break;
       case "refusal":
-        events.onRefusal(String(message.text));
+        events.onRefusal(String(message.kind), String(message.text));
         break;
       case "error":
         if (waiting) settle(message.id as number)?.reject(new Error(String(message.text)));

@@ -305,7 +305,8 @@ export interface SnapshotActions {
 
 export interface Notice {
   id: number;
-  kind: "info" | "warning" | "error";
+  /** "passing": a warning that is seen elsewhere as well, and goes by itself. */
+  kind: "info" | "passing" | "warning" | "error";
   text: string;
   action?: { label: string; run: () => void };
 }

@@ -20,7 +20,7 @@ const curl = async (...words: string[]): Promise<string> =>
 const attempt = (page: Page, command: string, timeoutMs = 30_000) =>
   page.evaluate(([words, ms]) => window.smartos.run(words, { timeoutMs: ms }), [command, timeoutMs] as const);
 const network = (page: Page): Promise<NetworkState> => page.evaluate(() => window.smartos.network.status());
-const until = (page: Page, change: Partial<NetworkState>, timeout = 20_000) =>
+const until = (page: Page, change: Partial<NetworkState>, timeout = 40_000) =>
   expect.poll(() => network(page), { timeout }).toMatchObject(change);
 const online = (page: Page, guestAddress = "10.0.2.15") => until(page, { status: "online", guestAddress });
 const notices = (page: Page) => testid(page, "notice").allInnerTexts();
@@ -74,6 +74,13 @@ describe("the guest of a page", () => {
     expect(await run(page, "hostname")).toBe("smart-os");
     expect(await run(page, "basename $(readlink /sys/class/net/eth0/device/driver)")).toBe("virtio_net");
     await run(page, "ping -c 1 -W 2 10.0.2.2");
+    // What other networks' DHCP servers say besides.
+    const words = "mtu=1400 hostname=seat-7 domain=example.test router='10.0.2.2 10.0.2.9' dns='10.0.2.3 10.0.2.9'";
+    const script = `interface=eth0 ip=10.0.2.15 mask=24 ${words} /usr/share/udhcpc/default.script renew`;
+    expect(
+      await run(page, `${script}; hostname; cat /sys/class/net/eth0/mtu /etc/resolv.conf; ip route | grep -c default`),
+    ).toBe("seat-7\n1400\nsearch example.test\nnameserver 10.0.2.3\nnameserver 10.0.2.9\n1");
+    await run(page, "hostname smart-os; killall -USR1 udhcpc; sleep 1; grep 1500 /sys/class/net/eth0/mtu");
   });
 
   it("reaches what is allowed", async () => {
@@ -84,9 +91,6 @@ describe("the guest of a page", () => {
   });
 
   it("is refused what is not, at once, and the page says why", async () => {
-    const begun = Date.now();
-    await run(page, "true");
-    const usual = Date.now() - begun;
     await page.getByTestId("place-network").click();
     for (const [host, address, why] of [
       ["10.0.0.1", "10.0.0.1", "private addresses"],
@@ -99,12 +103,12 @@ describe("the guest of a page", () => {
       // Without IPv6 it has no way to say that.
       ["[::ffff:127.0.0.1]", null, "Address family not supported"],
     ] as const) {
-      const start = Date.now();
       const { status, output } = await attempt(page, `wget -O - http://${host}:8${host.length}/`);
       expect(status, host).not.toBe(0);
-      expect(Date.now() - start, host).toBeLessThan(1000 + 3 * usual);
       if (address === null) expect(output).toContain(why);
       else {
+        // A reset, not a silence that its patience ended.
+        expect(output).toContain(`can't connect to remote host (${address}): Connection refused`);
         const sentence = `Cannot connect to ${address}: ${why} are not reachable from here`;
         await expect.poll(() => testid(page, "network-reason").innerText()).toContain(sentence);
         expect((await notices(page)).join("\n")).toContain(sentence);
@@ -267,14 +271,14 @@ describe("the switch", () => {
 });
 
 describe("another machine", () => {
-  it("is another guest: a reboot ends the forwards, and it is online again", async () => {
+  it("is another guest: a reboot ends the forwards, and it is online again", { timeout: 120_000 }, async () => {
     await run(page, "mkdir -p /www && echo again >/www/index.html && httpd -h /www");
     const { address } = await page.evaluate(() => window.smartos.network.forward(80));
     expect(await curl(address)).toBe("again\n");
     await page.evaluate(() => window.smartos.run("reboot").catch(() => {}));
     await expect.poll(async () => (await network(page)).forwards.length).toBe(0);
     expect(await curl("-o", "/dev/null", "-w", "%{http_code}", address)).toBe("404");
-    await expect.poll(() => page.evaluate(() => window.smartos.state().status)).toBe("running");
+    await page.waitForFunction(() => window.smartos.state().status === "running", null, { timeout: 60_000 });
     await online(page);
     expect(await run(page, `wget -q -O - http://10.0.2.2:${port}/`)).toBe("hello from outside");
     relay.cut();
@@ -285,7 +289,7 @@ describe("another machine", () => {
 });
 
 describe("a room", () => {
-  it("is one wire for those who have its link, and nothing to others", async () => {
+  it("is one wire for those who have its link, and nothing to others", { timeout: 180_000 }, async () => {
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
     await testid(page, "room-name").fill("course 3");
     await testid(page, "generate-secret").click();
@@ -317,7 +321,7 @@ describe("a room", () => {
 });
 
 describe("the network card", () => {
-  it("is the one that was chosen", async () => {
+  it("is the one that was chosen", { timeout: 120_000 }, async () => {
     await testid(page, "network-card").selectOption("ne2k");
     await page.evaluate(() => window.smartos.boot());
     await online(page);

@@ -1,5 +1,7 @@
 /** What the page says of the network's work, in English. */
 export const enNetworkWork = {
+  /** The relay speaks English. */
+  fromRelay: (words: string) => words,
   noneHere: "This page's server has no relay.",
   broken: "The connection to the relay broke.",
   unreachable: (address: string) => `No relay answers at ${address}.`,

@@ -21,7 +21,7 @@ export const enNetwork = {
   },
   copyCommand: "Copy the command",
   runHint:
-    "In a copy of smart-os; its address is then ws://localhost:8086. Or open the page that `npm start` serves: it has a relay.",
+    "In a copy of smart-os; its address is then ws://localhost:8086. Or open the page that “npm start” serves: it has a relay.",
   ownRelay: "through this page's own relay",
   byRelay: (relay: string) => `through ${relay}`,
   toggle: "Network connection",

@@ -1,7 +1,9 @@
 import type { enNetworkWork } from "./en-network-work.ts";
+import { translateRelay } from "./zh-relay.ts";
 
 /** 页面对网络操作的说明。 */
 export const zhNetworkWork: typeof enNetworkWork = {
+  fromRelay: translateRelay,
   noneHere: "此页面的服务器没有中继。",
   broken: "与中继的连接已断开。",
   unreachable: (address) => `${address} 没有中继应答。`,

@@ -19,7 +19,7 @@ export const zhNetwork: Text["network"] = {
     off: "系统的网线已拔下，其他功能不受影响。",
   },
   copyCommand: "复制命令",
-  runHint: "在 smart-os 的目录中运行，其地址即为 ws://localhost:8086。也可以打开 `npm start` 提供的页面，它自带中继。",
+  runHint: "在 smart-os 的目录中运行，其地址即为 ws://localhost:8086。也可以打开“npm start”提供的页面，它自带中继。",
   ownRelay: "经由此页面自带的中继",
   byRelay: (relay) => `经由 ${relay}`,
   toggle: "网络连接",

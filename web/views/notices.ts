@@ -46,7 +46,7 @@ export function createNotices(text: Text, actions: Actions): View {
         }),
       iconButton("close", text.close, () => actions.dismissNotice(id)),
     );
-    if (kind === "info") expire(item, id, action ? ACTION_MS : PLAIN_MS);
+    if (kind === "info" || kind === "passing") expire(item, id, action ? ACTION_MS : PLAIN_MS);
     return item;
   };
 
