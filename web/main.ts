@@ -189,7 +189,7 @@ async function start(): Promise<void> {
       terminal.reset();
       terminal.write(content);
     },
-    goOnline: () => network.start(),
+    goOnline: () => network.start(true),
     // Files that no project has: the project is not what the machine was built from.
     setRunning: (same) => workspace.setRunning(same ? version(same) : { files: [], commandLine: "", memoryMb: 0 }),
     run: (command, timeoutMs) => session.run(command, timeoutMs),

@@ -14,6 +14,7 @@ import {
   type RelaySubnet,
 } from "./relay-client.ts";
 import { toWebSocket } from "./relay-place.ts";
+import { LIST_CONNECTIONS, probeConnections } from "./saved-connections.ts";
 import type { NetworkActions, NetworkState, Store } from "./state.ts";
 import { textOf } from "./text.ts";
 
@@ -28,8 +29,11 @@ export interface Network {
   setOnline(online: boolean): void;
   /** A frame of the guest. */
   send(frame: Uint8Array): void;
-  /** A machine was switched on: its connection is a new one. */
-  start(): void;
+  /**
+   * A machine was switched on: its connection is a new one.
+   * @param isSaved it has an address and connections already, of a time when it was saved: they are looked after
+   */
+  start(isSaved?: boolean): void;
   /** The machine is off. */
   stop(): void;
   /** Another project was opened: what it says of the network counts from the next start on. */
@@ -78,6 +82,8 @@ export function createNetwork(parts: NetworkParts): Network {
   /** Counts connections that were wanted: what comes late belongs to none. */
   let wanted = 0;
   let connections = new OpenConnections();
+  /** The machine may have connections of which no frame was seen. */
+  let hasLived = false;
   /** What the guest's user wants forwarded, whatever happens to the connection. */
   let forwarded: RelayForward[] = [];
   let sent = 0;
@@ -167,8 +173,13 @@ export function createNetwork(parts: NetworkParts): Network {
     // Guests in a room reach each other again without the relay's help.
     resetConnections((_, peer) => isPeer(subnet, peer));
     // One that is still booting asks by itself.
-    if (store.state.machine.status === "running") tellGuest(RENEW);
+    if (hasLived || store.state.machine.status === "running") tellGuest(RENEW);
+    if (hasLived) void endSaved(subnet.gatewayMac).catch(() => {});
     if (forwarded.length > 0) attempt(forwardAgain);
+  };
+  const endSaved = async (gatewayMac: string): Promise<void> => {
+    const { output } = await parts.run(LIST_CONNECTIONS, 5000);
+    for (const frame of probeConnections(output, gatewayMac)) parts.sendFrame(frame);
   };
   /** A relay that has started anew gives other addresses. */
   const forwardAgain = async (): Promise<void> => {
@@ -275,8 +286,9 @@ export function createNetwork(parts: NetworkParts): Network {
       sent += frame.length;
       client.send(frame);
     },
-    start() {
+    start(isSaved = false) {
       isRunning = true;
+      hasLived = isSaved;
       connections = new OpenConnections();
       forwarded = [];
       connect();

@@ -5,13 +5,7 @@
  *   0            12     14        23          26      30      34
  *   | MAC to, from | 0800 | 4 ihl … | protocol … | source | target | ports, sequence, acknowledgement, flags
  */
-interface Connection {
-  guestMac: Uint8Array;
-  peerMac: Uint8Array;
-  guest: number;
-  peer: number;
-  guestPort: number;
-  peerPort: number;
+interface Connection extends Ends {
   /** What the guest expects next: a reset must have just this sequence number (RFC 5961, 3.2). */
   expected: number;
   /** Counts up with each segment: the least is the one that has been silent longest. */
@@ -20,10 +14,21 @@ interface Connection {
 
 const ETHERTYPE_IPV4 = 0x0800;
 const PROTOCOL_TCP = 6;
+export const FLAG_SYN = 2;
 const FLAG_RST = 4;
 const FLAG_ACK = 16;
 /** Far more than the relay lets a guest have; beyond it the silent ones are forgotten. */
 const MOST = 4096;
+
+/** Addresses as numbers. */
+export interface Ends {
+  guestMac: Uint8Array;
+  peerMac: Uint8Array;
+  guest: number;
+  peer: number;
+  guestPort: number;
+  peerPort: number;
+}
 
 export class OpenConnections {
   private readonly connections = new Map<string, Connection>();
@@ -75,7 +80,7 @@ export class OpenConnections {
   reset(lives: (guest: number, peer: number) => boolean = () => false): Uint8Array[] {
     const ended = [...this.connections].filter(([, { guest, peer }]) => !lives(guest, peer));
     for (const [key] of ended) this.connections.delete(key);
-    return ended.map(([, connection]) => encodeReset(connection));
+    return ended.map(([, connection]) => encodeSegment(connection, connection.expected, FLAG_RST));
   }
 
   private forgetHalf(): void {
@@ -84,7 +89,9 @@ export class OpenConnections {
   }
 }
 
-function encodeReset({ guestMac, peerMac, guest, peer, guestPort, peerPort, expected }: Connection): Uint8Array {
+/** A segment to the guest in the name of the other end, without data. @returns an Ethernet frame */
+export function encodeSegment(ends: Ends, sequence: number, flags: number): Uint8Array {
+  const { guestMac, peerMac, guest, peer, guestPort, peerPort } = ends;
   const frame = new Uint8Array(54);
   const view = new DataView(frame.buffer);
   frame.set(guestMac);
@@ -96,8 +103,8 @@ function encodeReset({ guestMac, peerMac, guest, peer, guestPort, peerPort, expe
   view.setUint16(24, checksum(view, 14, 34));
   view.setUint16(34, peerPort);
   view.setUint16(36, guestPort);
-  view.setUint32(38, expected);
-  frame.set([0x50, FLAG_RST], 46);
+  view.setUint32(38, sequence);
+  frame.set([0x50, flags], 46);
   // The pseudo header: addresses, protocol, length.
   view.setUint16(50, checksum(view, 26, 54, PROTOCOL_TCP + 20));
   return frame;

@@ -21,6 +21,7 @@ export interface RelayHello {
 
 export interface RelaySubnet {
   gateway: string;
+  gatewayMac: string;
   dns: string;
   prefixLength: number;
 }
@@ -177,6 +178,7 @@ export function connectRelay(url: string, events: RelayEvents): RelayClient {
           resumed: message.resumed === true,
           subnet: {
             gateway: String(subnet.gateway ?? ""),
+            gatewayMac: String(subnet.gatewayMac ?? ""),
             dns: String(subnet.dns ?? ""),
             prefixLength: Number(subnet.prefixLength ?? 24),
           },

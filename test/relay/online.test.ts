@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SESSION_PROTOCOL } from "../../relay/control.ts";
 import { createEmbedded } from "../../relay/embedded.ts";
 import { type RelayOptions, readOptions } from "../../relay/options.ts";
+import { LIST_CONNECTIONS, probeConnections } from "../../web/saved-connections.ts";
 import { buildTestInitramfs } from "../machine/guest.ts";
 import { type Of, pause, type TestRelay, testRelay } from "./guests.ts";
 import { OnlineGuest } from "./online-guest.ts";
@@ -123,5 +124,22 @@ describe("Linux guests on the relay", () => {
       "ip addr flush dev eth0; udhcpc -n -q -i eth0 >/dev/null 2>&1; ip addr show dev eth0 | grep 10.0.2.15",
     );
     expect((await two.guest.agent.run("wget -q -T 2 -O - http://10.0.2.16:8080/", 10_000)).status).not.toBe(0);
+  });
+
+  it("get a reset on connections that they had when they were saved, if they are asked for them", async () => {
+    await one.run(`(wget -q -O /tmp/slow http://10.0.2.2:${port}/slow; echo "ended with $?") >/tmp/said 2>&1 &`);
+    await one.run("until [ -s /tmp/slow ]; do usleep 20000; done");
+    // Another guest for the relay, as after a saved state is taken up on another day.
+    one.client.websocket.terminate();
+    await one.reconnect({});
+    const { resumed, subnet } = await one.client.message("hello");
+    expect(resumed).toBe(false);
+    const probes = probeConnections(await one.run(LIST_CONNECTIONS), subnet.gatewayMac);
+    expect(probes.length).toBeGreaterThan(0);
+    for (const frame of probes) one.guest.machine.sendFrame(frame);
+    expect(await one.run("until grep ended /tmp/said; do usleep 100000; done; cat /tmp/said")).toMatch(
+      /reset by peer[\s\S]*ended with 1/,
+    );
+    expect(await one.run(`wget -q -O - http://10.0.2.2:${port}/small`)).toBe("hello from outside");
   });
 });

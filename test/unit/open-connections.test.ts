@@ -3,6 +3,7 @@ import { writeEthernet } from "../../relay/nat/ethernet.ts";
 import { Ipv4 } from "../../relay/nat/ipv4.ts";
 import { FLAG, Segment, writeTcp } from "../../relay/nat/tcp-segment.ts";
 import { OpenConnections } from "../../web/open-connections.ts";
+import { probeConnections } from "../../web/saved-connections.ts";
 
 const GUEST_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const GATEWAY_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
@@ -74,4 +75,37 @@ describe("the guest's open connections", () => {
     expect(ports).toHaveLength(2049);
     expect(ports).toEqual(expect.arrayContaining([1, 4096, 5000]));
   });
+});
+
+describe("connections of a saved machine", () => {
+  const HEAD = `02:00:00:00:00:01
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+`;
+  const line = (ends: string, state: string): string =>
+    `   0: ${ends} ${state} 00000000:00000000 00:00000000 00000000     0        0 999 1 0 10 4 30 10 -1\n`;
+
+  it("are asked what they expect, but for those that listen, are over, or stay within the guest", () => {
+    const output =
+      HEAD +
+      line("00000000:0050 00000000:0000", "0A") +
+      line("0F02000A:9C40 016433C6:0050", "01") +
+      line("0F02000A:9C41 016433C6:0050", "06") +
+      line("0100007F:9C42 0100007F:0050", "01") +
+      line("0F02000A:0050 0202000A:C000", "05");
+    const segments = probeConnections(output, "02:00:00:00:00:02").map((frame) => {
+      expect([frame.slice(0, 6), frame.slice(6, 12)]).toEqual([GUEST_MAC, GATEWAY_MAC]);
+      const { ip, tcp } = read(frame);
+      expect([ip.destination, tcp.flags]).toEqual([GUEST, FLAG.syn]);
+      return [ip.source, tcp.sourcePort, tcp.destinationPort];
+    });
+    expect(segments).toEqual([
+      [SERVER, 80, 40000],
+      [0x0a000202, 49152, 80],
+    ]);
+  });
+
+  it.each(["", "cat: not found", HEAD, `no card\n${line("0F02000A:9C40 016433C6:0050", "01")}`])(
+    "are none in %j",
+    (output) => expect(probeConnections(output, "02:00:00:00:00:02")).toEqual([]),
+  );
 });
