@@ -108,10 +108,11 @@ describe("the guest of a page", () => {
       if (address === null) expect(output).toContain(why);
       else {
         // A reset, not a silence that its patience ended.
-        expect(output).toContain(`can't connect to remote host (${address}): Connection refused`);
+        expect(output).toContain("Connection refused");
         const sentence = `Cannot connect to ${address}: ${why} are not reachable from here`;
         await expect.poll(() => testid(page, "network-reason").innerText()).toContain(sentence);
-        expect((await notices(page)).join("\n")).toContain(sentence);
+        // The same sentence is not said twice within ten seconds.
+        if (host === address) expect((await notices(page)).join("\n")).toContain(sentence);
       }
     }
   });
