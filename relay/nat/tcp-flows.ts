@@ -230,7 +230,7 @@ export class TcpFlows {
     path.connection = new TcpConnection(path, upper, this.context.wheel, {
       ...TCP_DEFAULTS,
       mss: this.link.network.mtu - 40,
-      sendBuffer: Math.round(Math.min(512 * 1024, Math.max(64 * 1024, (share * 2) / 3))),
+      sendBuffer: Math.round(Math.min(256 * 1024, Math.max(64 * 1024, (share * 2) / 3))),
       receiveBuffer: Math.round(Math.min(256 * 1024, Math.max(32 * 1024, share / 3))),
       initialSequence: this.initialSequence(ends),
       keepAliveMs: this.limits.tcpKeepAliveMs,
