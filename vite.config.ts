@@ -3,12 +3,13 @@ import { defineConfig, type Plugin } from "vite";
 import { compress } from "./tools/compression.mjs";
 import { readEmulator } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
-import { nameSystemFiles, readSystemFiles } from "./tools/system-files.ts";
+import { readListing } from "./tools/states.ts";
+import { nameSystemFiles, placeStates, readStateFiles, readSystemFiles } from "./tools/system-files.ts";
 
 const ROOTFS = `${import.meta.dirname}/rootfs`;
 const SYSTEM = `${import.meta.dirname}/public/system`;
 /** What a first boot needs; the browser fetches it while it still reads the page's scripts. */
-const PRELOADED = ["bzImage", "bios.bin", "vgabios.bin"];
+const PRELOADED = ["warm-128.state", "bios.bin", "vgabios.bin"];
 
 /** Puts the default root file system into the bundle and reloads the page when one of its files changes. */
 function rootfs(): Plugin {
@@ -56,11 +57,24 @@ function emulator(): Plugin {
   };
 }
 
+/** Tells the builder which files the states of warm boots hold. */
+function listing(): Plugin {
+  const id = "\0virtual:listing";
+  return {
+    name: "smart-os:listing",
+    resolveId: (source) => (source === "virtual:listing" ? id : null),
+    load: (source) => (source === id ? `export default ${readListing()}` : null),
+  };
+}
+
 /** Tells the page which files the system has. */
 function system(): Plugin {
   const id = "\0virtual:system";
   let isServed = false;
-  const readFiles = () => readSystemFiles(SYSTEM, isServed);
+  const readFiles = async () => [
+    ...(await readSystemFiles(SYSTEM, isServed)),
+    ...(isServed ? [] : await readStateFiles()),
+  ];
   return {
     name: "smart-os:system",
     configResolved(config) {
@@ -93,8 +107,9 @@ function system(): Plugin {
         }));
       },
     },
-    writeBundle({ dir }) {
+    async writeBundle({ dir }) {
       nameSystemFiles(`${dir}/system`);
+      await placeStates(`${dir}/system`);
     },
   };
 }
@@ -126,6 +141,6 @@ export default defineConfig({
   base: "./",
   publicDir: "../public",
   plugins: [rootfs(), emulator(), system(), withoutOffline(), withoutPolicy()],
-  worker: { format: "es", plugins: () => [rootfs(), system()] },
+  worker: { format: "es", plugins: () => [rootfs(), system(), listing()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

@@ -22,7 +22,7 @@ declare global {
 const MIB = 1024 * 1024;
 const system = new URL("/system/", location.href);
 const builder = createBuilder(system);
-const loadSystem = createSystemLoader(
+const { loadSystem } = createSystemLoader(
   createDownloads(() => {}),
   (name) => findFile(systemFiles, system, name),
   { name: "the emulator", url: new URL(emulatorPath, location.href), ...emulator },

@@ -3,7 +3,7 @@
 # stage, "npm run system" calls it with "all" on Debian or Ubuntu. See README.md in this folder.
 #
 #   build.sh all OUTPUT        every stage that is not in the cache, then the artefacts and the manifest in OUTPUT
-#   build.sh stage NAME        one stage into the cache: sources, kernel, busybox, grub, bios
+#   build.sh stage NAME        one stage into the cache: sources, kernel, busybox, grub, bios, warm
 #   build.sh collect OUTPUT    the artefacts and the manifest from stages that are in the cache
 #   build.sh verify OUTPUT     builds everything again elsewhere and compares it with OUTPUT, byte for byte
 #   build.sh inputs            a sum over what decides the artefacts, as it stands in the manifest
@@ -22,7 +22,7 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 unset MAKEFLAGS CFLAGS CPPFLAGS LDFLAGS CROSS_COMPILE ARCH
 
-STAGES=(sources kernel busybox grub bios)
+STAGES=(sources kernel busybox grub bios warm)
 
 . "$here/packages.sh"
 # A stage of the Dockerfile has only the scripts that it needs, so that a change elsewhere leaves it cached.
@@ -37,6 +37,7 @@ stage_inputs() { # STAGE
     busybox) cat "$here"/{busybox.config,stages/{busybox,configuration}.sh} "$(stage_dir sources)/versions" && toolchain ;;
     grub) cat "$here"/stages/{grub.sh,grub-core.pl} "$(stage_dir sources)/versions" ;;
     bios) cat "$here/stages/bios.sh" "$(stage_dir sources)/versions" ;;
+    warm) cat "$here"/{warm/waiter.c,stages/warm.sh} && toolchain ;;
   esac
 }
 

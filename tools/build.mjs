@@ -1,10 +1,11 @@
 // @ts-check
 /** `npm run build`: the static site in dist/, with compressed copies beside each file. Skipped when nothing changed. */
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { compress, forgetUnused } from "./compression.mjs";
-import { checkNode, ensureDependencies, main, ROOT } from "./setup.mjs";
+import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.mjs";
 import { ensureSystem } from "./system.mjs";
 
 const DIST = join(ROOT, "dist");
@@ -16,6 +17,7 @@ const INPUTS = ["web", "worker", "offline", "rootfs", "public", "tools", "vite.c
 export async function ensureBuild({ quiet = false } = {}) {
   const inputs = hashInputs();
   if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs) return;
+  makeStates();
   console.log("Building the page …");
   const { build } = await import("vite");
   await build({ configFile: join(ROOT, "vite.config.ts"), logLevel: quiet ? "error" : "warn" });
@@ -23,6 +25,13 @@ export async function ensureBuild({ quiet = false } = {}) {
   await buildOfflineWorker(DIST, listFiles(DIST));
   await compressFiles();
   writeFileSync(STAMP, inputs);
+}
+
+/** The states of warm boots, where those of these inputs are not there yet; the site's build takes them from the cache. */
+function makeStates() {
+  const words = ["--import", "tsx", join(ROOT, "tools/states/make.ts")];
+  const { status } = spawnSync(process.execPath, words, { cwd: ROOT, stdio: "inherit" });
+  if (status !== 0) throw new SetupError("Cannot make the states of warm boots: see above");
 }
 
 /** Every file's path, mode and content; of the large generated ones in public/system the manifest speaks for all. */

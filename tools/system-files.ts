@@ -2,9 +2,11 @@
  * What the page knows of the system's files without asking: it is built into the page's scripts, so that a page never
  * takes the files of another version. Built sites serve them under names with their hash, which may be kept for ever.
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { compress } from "./compression.mjs";
+import { hashStateInputs, readStates } from "./states.ts";
 
 /** One file of public/system. */
 export interface SystemFile {
@@ -33,6 +35,33 @@ export async function readSystemFiles(folder: string, isServedAsIs: boolean): Pr
       return { name, file: hashedName(name, sha256), size, wire: small.br?.length ?? size, sha256 };
     }),
   );
+}
+
+/** The states of warm boots that the cache has; a development server does without. */
+export async function readStateFiles(): Promise<SystemFile[]> {
+  return Promise.all(
+    readStates().map(async ({ name, path }) => {
+      const bytes = readFileSync(path);
+      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      const small = await compress(bytes);
+      return {
+        name,
+        file: hashedName(name, sha256),
+        size: bytes.length,
+        wire: small.br?.length ?? bytes.length,
+        sha256,
+      };
+    }),
+  );
+}
+
+/** Puts the states into a built site, and tells them in its manifest with the sum over what they were made from. */
+export async function placeStates(folder: string): Promise<void> {
+  const files = await readStateFiles();
+  for (const [index, { path }] of readStates().entries())
+    copyFileSync(path, join(folder, (files[index] as SystemFile).file));
+  const manifest = { ...readManifest(folder), states: { inputs: hashStateInputs(), files } };
+  writeFileSync(join(folder, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
 /** Gives the copies in a built site their names, and tells them in its manifest. */

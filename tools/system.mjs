@@ -61,7 +61,7 @@ function isCurrent() {
 /** The sum that `build.sh inputs` prints and the manifest bears, without the programs that it takes there. */
 export function hashInputs() {
   const names = ["Dockerfile", "build.sh", "busybox.config", "kernel.config", "packages.sh"];
-  for (const folder of ["patches", "stages"])
+  for (const folder of ["patches", "stages", "warm"])
     names.push(...readdirSync(join(FOLDER, folder)).map((name) => `${folder}/${name}`));
   const sum = (/** @type {string | Buffer} */ bytes) => createHash("sha256").update(bytes).digest("hex");
   return sum(

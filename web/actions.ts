@@ -46,7 +46,7 @@ export function createActions(parts: ActionParts): Actions {
   };
   const boot = (): void => {
     // What went wrong is in the machine's state, for the problem card.
-    parts.boot("cold").catch(() => {});
+    parts.boot("warm").catch(() => {});
   };
 
   const actions: Actions = {
@@ -94,7 +94,11 @@ export function createActions(parts: ActionParts): Actions {
       ),
 
     applyAndReboot: boot,
-    restart: () => void parts.boot(session.machine.mode).catch(() => {}),
+    restart: () => {
+      const { mode, coldReason } = session.machine;
+      // A cold boot that nobody wanted may be a warm one now.
+      void parts.boot(coldReason === null ? mode : "warm").catch(() => {});
+    },
     powerOn: boot,
     powerOff: () => void session.shutdown(),
     pause: () => void session.pause(),

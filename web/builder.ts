@@ -7,6 +7,8 @@ import type {
   BuildProgress,
   BuildRequest,
   BuildResult,
+  DeltaRequest,
+  DeltaResult,
   DiskEntry,
   DiskInspection,
   DiskRequest,
@@ -25,6 +27,8 @@ export interface Builder {
   prepare(): void;
   /** Never rejects. A build that is under way is cancelled by the next one. A builder that was stopped starts anew. */
   build(request: BuildRequest, options?: BuildOptions): Promise<BuildResult>;
+  /** What a warm boot hands over; likewise. */
+  composeDelta(request: DeltaRequest, options?: BuildOptions): Promise<DeltaResult>;
   buildDisk(request: DiskRequest, options?: BuildOptions): Promise<DiskResult>;
   formatDisk(request: FormatRequest, options?: BuildOptions): Promise<DiskResult>;
   /** What is on a disk. @throws Error with a sentence for the user, as the next two do */
@@ -167,6 +171,7 @@ export function createBuilder(system: URL): Builder {
       running?.end("it was stopped");
     },
     build: (request, options = {}) => ask<BuildResult>((api, hear) => api.build(request, hear), options),
+    composeDelta: (request, options = {}) => ask<DeltaResult>((api) => api.composeDelta(request), options),
     buildDisk: (request, options = {}) => ask<DiskResult>((api, hear) => api.buildDisk(request, hear), options),
     inspectDisk: async (source) =>
       succeed(await ask<Answer<DiskInspection>>((api) => api.inspectDisk(source.size, reader(source)), {})),

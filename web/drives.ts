@@ -58,9 +58,11 @@ const ERROR_UNCORRECTABLE = 0x40;
 const DMA_ACTIVE = 0x01;
 const NO_COMMAND = -1;
 
-/** What v86 is given as first disk: it makes the primary channel only when there is one, and reads its first sector. */
-export function placeholder(drives: readonly (DriveDevice | null)[]): object | null {
-  if (!drives[0] && !drives[1]) return null;
+/**
+ * What v86 is given as first disk: it makes the primary channel only when there is one, and reads its first sector. Every
+ * machine has both channels, so that one that was saved without disks can be restored with some.
+ */
+export function placeholder(): object {
   const empty = emptyDrive();
   return Object.assign(empty, { get_and_cache: empty.get });
 }
@@ -80,6 +82,14 @@ export function emptyDrive(): DriveDevice {
   return device;
 }
 
+/** The drives of a machine. */
+export interface PluggedDrives {
+  /** Plugs others in: the guest must not know of those places yet. */
+  plug(drives: readonly (DriveDevice | null)[]): void;
+  /** Says again which places have a drive: v86 forgets it when it restores a machine. */
+  connect(): void;
+}
+
 /**
  * To be called after v86 has made the controller and before the machine runs.
  * @param wake is called when a device has answered
@@ -88,23 +98,28 @@ export function plugDrives(
   { primary, secondary }: IdeController,
   drives: readonly (DriveDevice | null)[],
   wake: () => void,
-): void {
-  const [a, b, c, d] = drives;
-  if (primary) {
-    plug(primary.master, a ?? null, wake);
-    plug(primary.slave, b ?? null, wake);
-  }
-  if (!secondary) return;
-  if (c) plug(secondary.master, c, wake);
-  if (d) plug(secondary.slave, d, wake);
+): PluggedDrives {
+  const places = [primary?.master, primary?.slave, secondary?.master, secondary?.slave];
+  const plugged = {
+    plug(devices: readonly (DriveDevice | null)[]) {
+      for (const [index, place] of places.entries()) {
+        const device = devices[index];
+        if (place && device) plugIn(place, device, wake);
+      }
+    },
+    connect() {
+      for (const place of places) if (place && !place.is_atapi) place.drive_connected = place.buffer !== null;
+    },
+  };
+  // v86's own first disk was only there to make the channel.
+  if (primary) primary.master.buffer = null;
+  plugged.plug(drives);
+  plugged.connect();
+  return plugged;
 }
 
-function plug(drive: IdeInterface, device: DriveDevice | null, wake: () => void): void {
-  drive.drive_connected = device !== null;
-  if (!device) {
-    drive.buffer = null;
-    return;
-  }
+function plugIn(drive: IdeInterface, device: DriveDevice, wake: () => void): void {
+  drive.drive_connected = true;
   drive.is_atapi = false;
   drive.sector_size = SECTOR_BYTES;
   drive.set_disk_buffer(waking(device, wake));

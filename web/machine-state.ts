@@ -7,6 +7,8 @@
  *   buffers   the largest of them the pages of memory that are not zero, one after the other
  */
 
+import type { Internals } from "./machine-internals.ts";
+
 /** v86's machine, as far as it is used. */
 export interface StateSource {
   save_state(): ArrayBuffer;
@@ -80,4 +82,36 @@ function assemble(source: StateSource, packed: PackedMemory): ArrayBuffer {
   } finally {
     delete source.cpu.pack_memory;
   }
+}
+
+const MIB = 1024 * 1024;
+/** Of the programmable interval timer. */
+const COUNTERS = 3;
+
+/**
+ * Clocks: the time stamp counter goes on where it was, the real-time clock shows the present time. The interval timer
+ * counts from a moment on the page's clock (`performance.now()`), which another page has not: it is started anew.
+ * @param v86 a machine that has not run yet, with as much memory and the same devices
+ * @returns what is to be called when the machine begins to run later: until then its clocks stand still
+ */
+export function restoreState({ v86 }: Internals, state: ArrayBuffer): () => void {
+  const { cpu } = v86;
+  // v86 clears the whole memory first, and what has been written to takes real memory. In a machine that has not run,
+  // only the first MiB, where the BIOS is, is not zero.
+  const clear = cpu.zero_memory;
+  cpu.zero_memory = () => clear(0, MIB);
+  try {
+    v86.restore_state(state);
+  } finally {
+    cpu.zero_memory = clear;
+  }
+  cpu.store_current_tsc();
+  const [low = 0, high = 0] = cpu.current_tsc;
+  const startClocks = (): void => {
+    cpu.set_tsc(low, high);
+    for (let counter = 0; counter < COUNTERS; counter += 1)
+      cpu.devices.pit.counter_start_time[counter] = performance.now();
+  };
+  startClocks();
+  return startClocks;
 }

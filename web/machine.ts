@@ -1,13 +1,14 @@
 /**
  * The emulated PC: the only importer of v86. Everything the page needs of it is behind `Machine`.
  *
- * v86 runs on the thread that starts it, in slices of about a millisecond. Its npm build keeps property names, which
- * is what makes the internals below reachable; they are typed here as far as they are used.
+ * v86 runs on the thread that starts it, in slices of about a millisecond.
  */
 import { V86 } from "v86";
-import { type DriveDevice, type IdeController, placeholder, plugDrives } from "./drives.ts";
+import { type DriveDevice, placeholder, plugDrives } from "./drives.ts";
+import { listenToWaiting } from "./hand-over.ts";
 import type { UnpackedKernel } from "./kernel.ts";
-import { type StateSource, saveState, saveStateNow } from "./machine-state.ts";
+import type { Internals, Ports, ScreenAdapter, VirtQueue } from "./machine-internals.ts";
+import { restoreState, saveState, saveStateNow } from "./machine-state.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
 export interface KernelBoot {
@@ -23,6 +24,8 @@ export interface KernelBoot {
 export interface SavedMachine {
   /** What `Machine.save` gave. */
   state: ArrayBuffer;
+  /** The state of a warm boot: it has no drives, and the machine stands still until it is handed its files. */
+  waits?: boolean;
 }
 
 /** ne2k is what old systems know; virtio is many times faster. */
@@ -50,6 +53,12 @@ export interface MachineOptions {
   onFrame(frame: Uint8Array): void;
   /** A line of the BIOS's own log (its debug port 0x402). */
   onBios(line: string): void;
+  /** A program waits for a project's files: the moment to save the state of a warm boot. */
+  onWaiting?(): void;
+  /** What was handed over has been taken; the project's /init begins. */
+  onHandedOver?(): void;
+  /** The program that waits could not do what it was asked, in words. */
+  onTrouble?(what: string): void;
   /** The processor stopped with interrupts off: nothing will wake it again. */
   onHalt(): void;
 }
@@ -62,6 +71,11 @@ export interface Machine {
   sendFrame(frame: Uint8Array): void;
   pause(): Promise<void>;
   resume(): void;
+  /**
+   * Lets a machine that waits go on, with a project's files.
+   * @param files as the builder's `composeDelta` makes them
+   */
+  handOver(files: Uint8Array, drives: readonly (DriveDevice | null)[]): void;
   /** Ends the machine for good and frees its memory. */
   stop(): Promise<void>;
   /** The state of the machine, which must be paused and its drives at rest; it stays paused. */
@@ -75,37 +89,6 @@ export interface Machine {
   instructions(): number;
 }
 
-interface VirtQueue {
-  is_configured(): boolean;
-  has_request(): boolean;
-}
-
-/** v86's drawing of the screen, in every frame of the browser's. */
-interface ScreenAdapter {
-  /** Asks for the next drawing. */
-  timer(): void;
-}
-
-interface Internals {
-  screen_adapter: ScreenAdapter;
-  bus: { send(event: string, data?: unknown): void };
-  v86: StateSource & {
-    /** Asks for `yield_callback(tick)` after `ms`. */
-    yield(ms: number, tick: number): void;
-    yield_callback(tick: number): void;
-    /** Asks for the next slice after `ms`, and for no other one. */
-    next_tick(ms: number): void;
-    running: boolean;
-    cpu: {
-      io: {
-        register_read(port: number, device: object, read8: () => number): void;
-        register_write(port: number, device: object, write8: (byte: number) => void): void;
-      };
-      devices: { ide: IdeController; virtio_console?: { virtio: { queues: VirtQueue[] } } };
-    };
-  };
-}
-
 const KEYBOARD_CONTROLLER_DELETE = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d];
 
 const SCREEN_MS = 33;
@@ -114,14 +97,13 @@ const SCREEN_MS = 33;
 const CHANNEL_CHUNK = 4096;
 
 /**
- * Switches a machine on. It runs when the promise resolves.
+ * Switches a machine on. It runs when the promise resolves, but for one that waits for its files.
  * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had.
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const saved = options.start && "state" in options.start ? options.start : null;
   const start = options.start && "kernel" in options.start ? options.start : null;
   const placement = start && placeInitramfs(start, options.memoryMb);
-  const hda = placeholder(options.drives);
   let failure: unknown;
   const instance = (imports: WebAssembly.Imports): Promise<WebAssembly.Exports> =>
     WebAssembly.instantiate(options.emulator, imports).then(
@@ -140,7 +122,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     // v86 writes the command line and the addresses into the kernel's header: each boot gets a copy.
     ...(start ? { bzimage: { buffer: start.kernel.slice().buffer }, cmdline: start.commandLine } : {}),
     // Its types know only its own kinds of disks.
-    ...(hda ? { hda: hda as unknown as { buffer: ArrayBuffer } } : {}),
+    hda: placeholder() as { buffer: ArrayBuffer },
     screen: { container: options.screen },
     virtio_console: { type: "none" },
     net_device: { type: options.card ?? "virtio" },
@@ -149,7 +131,6 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     disable_keyboard: options.screen === null,
     autostart: false,
   });
-  emulator.keyboard_set_enabled(false);
   await new Promise<void>((resolve, reject) => {
     emulator.add_listener("emulator-loaded", resolve);
     const timer = setInterval(() => {
@@ -159,20 +140,27 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     }, 50);
     emulator.add_listener("emulator-loaded", () => clearInterval(timer));
   });
+  // Not before: v86 makes the keyboard meanwhile, and one that is on takes every key of the window, a spare machine's too.
+  emulator.keyboard_set_enabled(false);
   const internals = emulator as unknown as Internals;
   const { cpu } = internals.v86;
   const scheduler = schedule(internals.v86);
   const stopDrawing = drawWhileSeen(internals.screen_adapter, options.screen);
 
-  plugDrives(cpu.devices.ide, options.drives, scheduler.wake);
+  const drives = plugDrives(cpu.devices.ide, options.drives, scheduler.wake);
   if (start && placement) {
     emulator.write_memory(start.initramfs, placement.address);
     emulator.write_memory(placement.header, SETUP_HEADER + RAMDISK_IMAGE);
     if (start.unpackedKernel) placeKernel(emulator, start.unpackedKernel);
   }
 
-  if (saved) await emulator.restore_state(saved.state);
-
+  const startClocks = saved && restoreState(internals, saved.state);
+  drives.connect();
+  const waiting = listenToWaiting(cpu, {
+    onWaiting: () => options.onWaiting?.(),
+    onRun: () => options.onHandedOver?.(),
+    onTrouble: (what) => options.onTrouble?.(what),
+  });
   listenToBios(cpu.io, options.onBios);
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
   emulator.add_listener("virtio-console0-output-bytes", (bytes) => options.onChannel(bytes));
@@ -188,7 +176,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     },
   );
 
-  await emulator.run();
+  if (!saved?.waits) await emulator.run();
   return {
     sendSerial(bytes) {
       emulator.serial_send_bytes(0, bytes);
@@ -201,6 +189,12 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     },
     pause: () => emulator.stop(),
     resume: () => void emulator.run(),
+    handOver(files, devices) {
+      drives.plug(devices);
+      waiting.give({ files, disks: devices.filter((device) => device !== null).length });
+      startClocks?.();
+      void emulator.run();
+    },
     stop: async () => {
       channel.stop();
       stopDrawing();
@@ -328,7 +322,7 @@ function drawWhileSeen(adapter: ScreenAdapter, screen: HTMLElement | null): () =
 }
 
 /** SeaBIOS logs to port 0x402 when reading it gives 0xe9 (QEMU's debug console, docs/specs/…/debugcon). */
-function listenToBios(io: Internals["v86"]["cpu"]["io"], onLine: (line: string) => void): void {
+function listenToBios(io: Ports, onLine: (line: string) => void): void {
   let line = "";
   io.register_read(0x402, {}, () => 0xe9);
   io.register_write(0x402, {}, (byte) => {

@@ -19,7 +19,8 @@ import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
-import { type Bootable, bootsAlike } from "./project.ts";
+import { createOwnStates } from "./own-states.ts";
+import { type Bootable, bootsAlike, memoryCommandLine } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
 import { readRoomLink } from "./room-link.ts";
@@ -30,17 +31,46 @@ import { NO_SHARE } from "./share-state.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { type AppState, type BootMode, createStore, type Language, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
-import { createSystemLoader, findFile } from "./system.ts";
+import { createStateLoader, createSystemLoader, findFile, type SystemFiles } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
 import { type Text, textOf } from "./text.ts";
 import { createWorkbench, type Workbench } from "./views/workbench.ts";
+import { createWarmBoots } from "./warm.ts";
+import type { StateParts } from "./warm-state.ts";
 import { createWorkspace, type Workspace } from "./workspace.ts";
 
 declare global {
   interface Window {
     smartos: SmartOs;
   }
+}
+
+/** The parts of a state. They are packed in a worker of their own: the builder's own may be asked for a boot meanwhile. */
+async function composeState(
+  systemUrl: URL,
+  { emulator, bios, vgaBios, kernel, unpackedKernel }: SystemFiles,
+  waiter: Uint8Array,
+  memoryMb: number,
+  commandLine: string,
+): Promise<StateParts> {
+  const builder = createBuilder(systemUrl);
+  const overlay = [{ path: "/init", kind: "file", mode: 0o755, content: waiter } as const];
+  const built = await builder.build({ target: "initramfs", overlay, compression: "none", memoryMb });
+  builder.stop();
+  if (!built.ok) throw new Error(built.problem);
+  const start = {
+    ...{ kernel, unpackedKernel, initramfs: built.bytes },
+    commandLine: memoryCommandLine(commandLine, false),
+  };
+  return { emulator, bios, vgaBios, memoryMb, start };
+}
+
+/** What v86 draws into: it wants a div for text and a canvas for graphics. */
+function newScreen(): HTMLElement {
+  const words = el("div");
+  words.style.whiteSpace = "pre";
+  return el("div", {}, words, el("canvas"));
 }
 
 /** What `waitFor` can look at: more than a boot prints, less than would weigh on the page. */
@@ -61,9 +91,11 @@ async function start(): Promise<void> {
   const downloads = createDownloads((download) => store.update((state) => ({ ...state, download })));
   const find = (name: string) => findFile(systemFiles, systemUrl, name);
   const emulatorFile = { name: "the emulator", url: new URL(emulatorPath, document.baseURI), ...emulator };
-  const loadSystem = createSystemLoader(downloads, find, emulatorFile);
+  const { loadMachine, loadSystem } = createSystemLoader(downloads, find, emulatorFile);
+  const { loadState, hasStates } = createStateLoader(downloads, systemFiles, systemUrl);
   // The largest downloads start before anything else is done.
-  loadSystem().catch(() => {});
+  loadMachine().catch(() => {});
+  if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) loadSystem().catch(() => {});
   const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
   const builder = createBuilder(systemUrl);
   builder.prepare();
@@ -91,8 +123,7 @@ async function start(): Promise<void> {
   const workspace = createWorkspace(store, library, tabs, project.id);
 
   const terminal = createTerminal();
-  const screen = el("div", { className: "screen", tabIndex: 0 }, el("div"), el("canvas"));
-  (screen.firstElementChild as HTMLElement).style.whiteSpace = "pre";
+  const screen = el("div", { className: "screen", tabIndex: 0 });
 
   let printed = "";
   const printedListeners = new Set<(text: string) => void>();
@@ -109,7 +140,7 @@ async function start(): Promise<void> {
   const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
     // A system disk holds the project as it was when it was built; the disks view says when that is not this one.
     if (mode !== "disk") workspace.setRunning(version(recipe()));
-    return session.boot(recipe(), mode === "warm" ? "cold" : mode);
+    return session.boot(recipe(), mode);
   };
   const notify = createNotify(store);
   const disks = createDisks({
@@ -123,6 +154,11 @@ async function start(): Promise<void> {
       : () => new Set(library.all().flatMap((known) => known.disks.map((disk) => disk.id))),
     onProblem: (sentence) => notify("warning", sentence),
   });
+  const ownStates = createOwnStates({
+    version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
+    loadParts: async ({ memoryMb, commandLine }) =>
+      composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), memoryMb, commandLine),
+  });
   const session = createSession({
     async build(request, { signal, onProgress }) {
       const result = await builder.build(request, {
@@ -135,8 +171,12 @@ async function start(): Promise<void> {
       downloads.count("builder", { done: 0, total: 0 });
       return result;
     },
+    composeDelta: (request, options) => builder.composeDelta(request, options),
+    loadMachine,
     loadSystem,
-    screen,
+    warm: createWarmBoots({ loadMachine, loadState, own: ownStates, hasStates, newScreen }),
+    newScreen,
+    showScreen: (shown) => screen.replaceChildren(...(shown ? [shown] : [])),
     onSerial(bytes) {
       terminal.write(bytes);
       const words = plain(decoder.decode(bytes, { stream: true }));
@@ -157,6 +197,7 @@ async function start(): Promise<void> {
     },
     plugIn: (mode, options) => disks.plugIn(mode, options),
     onRestart: (mode) => void boot(mode).catch(() => {}),
+    describeCold: (reason, detail) => text().warm.cold(reason, detail),
     describe: (kind, phase, detail) => text().problem(kind, text().phases[phase], detail),
     async canGoBack() {
       const booted = library.booted(workspace.project.id);
@@ -247,7 +288,7 @@ async function start(): Promise<void> {
 
   /** A machine that was suspended goes on where it was. */
   const goOnOrBoot = async (): Promise<void> => {
-    if (!(await snapshots.resume().catch(() => false))) await boot("cold");
+    if (!(await snapshots.resume().catch(() => false))) await boot("warm");
   };
   let editor: Promise<Editor> | null = null;
   const loadEditor = (): Promise<Editor> => {
@@ -422,6 +463,7 @@ function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "
     machine: {
       status: "off",
       mode: "cold",
+      coldReason: null,
       phase: null,
       poweredAt: null,
       promptMs: null,

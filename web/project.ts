@@ -44,10 +44,20 @@ export class ProjectError extends Error {
 
 /** The last `console=` is where /dev/console goes: the serial line, which the page's terminal shows. */
 export const DEFAULT_COMMAND_LINE = "console=tty0 console=ttyS0 tsc=reliable";
+/**
+ * Keeps a system in memory from being replaced by one on a disk. A kernel that is told of a root takes a ramfs for the
+ * initramfs, which has no limit; the second word makes it a tmpfs again.
+ */
+const STAY_IN_MEMORY = "root=/dev/ram0 rootfstype=tmpfs";
 export const DEFAULT_MEMORY_MB = 128;
 export const MEMORY_SIZES_MB = [32, 64, 128, 256, 512] as const;
 /** COMMAND_LINE_SIZE of Linux on x86, less the terminating zero. */
 const MAX_COMMAND_LINE = 2047;
+
+/** The command line of a system in memory. Without disks a project may name a root of its own, and see what comes of it. */
+export function memoryCommandLine(commandLine: string, hasDisks: boolean): string {
+  return !hasDisks && /(^|\s)root=/.test(commandLine) ? commandLine : `${commandLine} ${STAY_IN_MEMORY}`;
+}
 
 const encoder = new TextEncoder();
 

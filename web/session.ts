@@ -1,13 +1,22 @@
 /**
  * One machine after the other: builds the project, switches the machine on, follows its boot, and says what happened.
  */
-import type { BuildFailure, BuildProgress, BuildRequest, BuildResult } from "../worker/api.ts";
+import type {
+  BuildFailure,
+  BuildProgress,
+  BuildRequest,
+  BuildResult,
+  DeltaRequest,
+  DeltaResult,
+} from "../worker/api.ts";
 import { type Agent, type CommandResult, createAgent } from "./agent.ts";
 import { type BootWatch, createBootWatch } from "./boot.ts";
 import type { DriveDevice } from "./drives.ts";
 import { type Machine, type NetworkCard, startMachine } from "./machine.ts";
+import { memoryCommandLine } from "./project.ts";
 import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
-import type { SystemFiles } from "./system.ts";
+import type { MachineFiles, SystemFiles } from "./system.ts";
+import type { ColdReason, MachineEvents, WarmBoots } from "./warm.ts";
 
 /** What a machine is made of: the parts of a project that decide how it boots. */
 export interface BootRecipe {
@@ -47,19 +56,22 @@ export interface Saved<T> {
   result: T;
 }
 
-/** The page keeps a system in memory from being replaced by one on a disk. */
-const STAY_IN_MEMORY = "root=/dev/ram0";
-
 export interface SessionEnvironment {
   build(
     request: BuildRequest,
     options: { signal: AbortSignal; onProgress(progress: BuildProgress): void },
   ): Promise<BuildResult>;
+  /** What a warm boot hands over. */
+  composeDelta(request: DeltaRequest, options: { signal: AbortSignal }): Promise<DeltaResult>;
+  loadMachine(): Promise<MachineFiles>;
   loadSystem(): Promise<SystemFiles>;
+  warm: WarmBoots;
   /** The project's disks, for a boot from the first of them or beside it. @throws Error with a sentence for the user */
   plugIn(mode: BootMode, options: { signal: AbortSignal; onProgress(progress: BuildProgress): void }): Promise<Plugged>;
-  /** Where v86 draws; null in Node. */
-  screen: HTMLElement | null;
+  /** Where a machine draws; null without a page. */
+  newScreen(): HTMLElement | null;
+  /** Shows a machine's screen in the place of the last one's. */
+  showScreen(screen: HTMLElement | null): void;
   /** The serial line's bytes; an empty terminal is asked for by `onPowerOn`. */
   onSerial(bytes: Uint8Array): void;
   onPowerOn(): void;
@@ -73,6 +85,7 @@ export interface SessionEnvironment {
   /** The guest asked for a reboot. */
   onRestart(mode: BootMode): void;
   describe(kind: Problem["kind"], phase: Phase, detail: string): string;
+  describeCold(reason: ColdReason, detail: string): string;
   canGoBack(recipe: BootRecipe): Promise<boolean>;
 }
 
@@ -124,6 +137,8 @@ const SILENCE_MS = 15_000;
 /** Output but no shell for this long, likewise. */
 const PATIENCE_MS = 60_000;
 const SHUTDOWN_MS = 8_000;
+/** After a prompt the shell and what the init scripts have left in the background come to rest for so long. */
+const SPARE_MS = 1_500;
 /** A guest that is about to end may write what it has not written yet for this long. */
 const SYNC_MS = 5_000;
 const PROBLEM_LINES = 12;
@@ -135,6 +150,8 @@ interface Run {
   machine: Machine | null;
   plugged: Plugged | null;
   mode: BootMode;
+  /** What was asked for. */
+  wish: BootMode;
   startedAt: number;
   lastOutputAt: number;
   ended: boolean;
@@ -149,6 +166,7 @@ export function createSession(environment: SessionEnvironment): Session {
   let state: MachineState = {
     status: "off",
     mode: "cold",
+    coldReason: null,
     phase: null,
     poweredAt: null,
     promptMs: null,
@@ -229,11 +247,12 @@ export function createSession(environment: SessionEnvironment): Session {
         problem: null,
       });
       on.settle.resolve({ promptMs: watch.promptMs });
+      prepareNext(on);
       // What booted from a disk is what is on the disk.
       if (on.mode !== "disk") environment.onBooted(on.recipe);
     } else if (watch.phase !== state.phase) emit({ phase: watch.phase });
     if (watch.end === "restarting")
-      void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart(on.mode));
+      void end(on, "the guest is rebooting").then(() => run === on && environment.onRestart(on.wish));
     else if (watch.end) void off(on, "the guest was powered off");
   };
 
@@ -247,8 +266,22 @@ export function createSession(environment: SessionEnvironment): Session {
       void fail(on, "no-shell", on.watch.lastLines(1)[0] ?? "");
   }, 500);
 
+  /** The next boot finds a machine that waits, once the present one has come to rest. */
+  const prepareNext = (on: Run): void => {
+    if (on.wish !== "warm") return;
+    const { warm } = environment;
+    const { commandLine, memoryMb, card } = on.recipe;
+    const wish = { commandLine: commandLine.trim(), memoryMb, card };
+    setTimeout(() => {
+      if (run !== on || on.ended) return;
+      // What cannot be made is not missed: the next boot is a cold one.
+      if (on.mode === "warm") void warm.keepSpare(wish).catch(() => {});
+      else void warm.makeOwn(wish).catch(() => {});
+    }, SPARE_MS);
+  };
+
   /** What a machine tells of itself. */
-  const listeners = (on: Run) => {
+  const listeners = (on: Run): MachineEvents => {
     const decoder = new TextDecoder();
     const elapsed = (): number => performance.now() - on.startedAt;
     return {
@@ -276,27 +309,113 @@ export function createSession(environment: SessionEnvironment): Session {
         if (on.watch.promptMs === null) void fail(on, "emulator", "the processor halted");
         else void off(on, "the processor halted");
       },
+      onHandedOver() {
+        on.watch.enter("initramfs", elapsed());
+        follow(on);
+        environment.onChange(state, on.watch.timeline);
+      },
+      onTrouble(what: string) {
+        void turnCold(on, what).catch((error: unknown) => fail(on, "emulator", sentence(error)));
+      },
     };
   };
 
+  /** The waiting machine could not take the project: it may still boot by itself, and then shows what is wrong. */
+  const turnCold = async (on: Run, what: string): Promise<void> => {
+    const { machine } = on;
+    if (run !== on || on.ended || !machine) return;
+    on.machine = null;
+    await machine.stop();
+    environment.onPowerOff();
+    if (run !== on || on.ended) return;
+    on.watch = createBootWatch();
+    await powerOnCold(on, environment.describeCold("trouble", what));
+  };
+
   const powerOn = async (on: Run): Promise<void> => {
-    const { mode, recipe } = on;
-    const elapsed = (): number => performance.now() - on.startedAt;
+    if (on.wish !== "warm") return powerOnCold(on, null);
+    const reason = await powerOnWarm(on);
+    if (reason) await powerOnCold(on, environment.describeCold(reason, ""));
+  };
+
+  const begin = (on: Run, coldReason: string | null): void => {
     on.watch.enter("build", 0);
     emit({
       status: "building",
-      mode,
+      mode: on.mode,
+      coldReason,
       phase: "build",
       poweredAt: null,
       promptMs: null,
       problem: null,
-      memoryMb: recipe.memoryMb,
+      memoryMb: on.recipe.memoryMb,
       build: null,
     });
-    const options = {
-      signal: on.abort.signal,
-      onProgress: (build: BuildProgress) => void (run === on && emit({ build })),
-    };
+  };
+
+  const optionsOf = (on: Run) => ({
+    signal: on.abort.signal,
+    onProgress: (build: BuildProgress) => void (run === on && emit({ build })),
+  });
+
+  /** Whether the boot is over already; then it is left as it has to be. */
+  const isOver = async (on: Run): Promise<boolean> => {
+    if (on.ended) await on.plugged?.close();
+    else if (run === on && on.abort.signal.aborted) await off(on, "the build was cancelled");
+    else return run !== on;
+    return true;
+  };
+
+  /** @returns null, or why it has to be a cold boot; its disks are plugged in already then */
+  const powerOnWarm = async (on: Run): Promise<ColdReason | null> => {
+    const { recipe, startedAt } = on;
+    const wish = { commandLine: recipe.commandLine.trim(), memoryMb: recipe.memoryMb, card: recipe.card };
+    const elapsed = (): number => performance.now() - startedAt;
+    begin(on, null);
+    const [delta, reason, plugged] = await Promise.all([
+      environment.composeDelta({ overlay: recipe.overlay, memoryMb: recipe.memoryMb }, optionsOf(on)),
+      environment.warm.prepare(wish),
+      environment.plugIn("warm", optionsOf(on)).catch(sentence),
+    ]);
+    if (typeof plugged !== "string") on.plugged = plugged;
+    if (await isOver(on)) return null;
+    if (typeof plugged === "string") {
+      await refuseToStart(on, "unavailable", plugged);
+      return null;
+    }
+    if (reason) return reason;
+    if (!delta.ok) {
+      await refuse(on, delta);
+      return null;
+    }
+    // Where the state has its CD drive no disk can be put without the kernel noticing what happened.
+    if (plugged.drives[2] || plugged.drives[3]) return "drives";
+    on.watch.enter("restore", elapsed());
+    environment.onPowerOn();
+    emit({ status: "booting", phase: "restore", poweredAt: performance.now(), build: null });
+    const { machine, screen } = await environment.warm.take(wish, listeners(on));
+    on.machine = machine;
+    if (on.ended) {
+      await machine.stop();
+      await plugged.close();
+      return null;
+    }
+    environment.showScreen(screen);
+    machine.setKeyboard(keyboard);
+    on.watch.enter("files", elapsed());
+    on.lastOutputAt = performance.now();
+    emit({ phase: "files" });
+    machine.handOver(delta.bytes, plugged.drives);
+    return null;
+  };
+
+  const powerOnCold = async (on: Run, coldReason: string | null): Promise<void> => {
+    const { recipe } = on;
+    const elapsed = (): number => performance.now() - on.startedAt;
+    if (on.wish === "warm") on.mode = "cold";
+    const { mode } = on;
+    begin(on, coldReason);
+    const options = optionsOf(on);
     const request: BuildRequest = {
       target: "initramfs",
       overlay: recipe.overlay,
@@ -307,14 +426,10 @@ export function createSession(environment: SessionEnvironment): Session {
     const [built, system, plugged] = await Promise.all([
       mode === "disk" ? null : environment.build(request, options),
       environment.loadSystem().catch(sentence),
-      environment.plugIn(mode, options).catch(sentence),
+      on.plugged ?? environment.plugIn(mode, options).catch(sentence),
     ]);
-    if (typeof plugged !== "string") {
-      on.plugged = plugged;
-      if (on.ended) return plugged.close();
-    }
-    if (run !== on || on.ended) return;
-    if (on.abort.signal.aborted) return off(on, "the build was cancelled");
+    if (typeof plugged !== "string") on.plugged = plugged;
+    if (await isOver(on)) return;
     if (built && !built.ok) return refuse(on, built);
     if (typeof system === "string") return refuseToStart(on, "unavailable", system);
     if (typeof plugged === "string") return refuseToStart(on, mode === "disk" ? "invalid" : "unavailable", plugged);
@@ -324,7 +439,9 @@ export function createSession(environment: SessionEnvironment): Session {
     const { emulator, bios, vgaBios, kernel, unpackedKernel } = system;
     const { drives } = plugged;
     const hasDrive = drives.some((drive) => drive !== null);
-    const commandLine = hasDrive ? `${recipe.commandLine} ${STAY_IN_MEMORY}` : recipe.commandLine;
+    const commandLine = memoryCommandLine(recipe.commandLine, hasDrive);
+    const screen = environment.newScreen();
+    environment.showScreen(screen);
     on.machine = await startMachine({
       emulator,
       bios,
@@ -333,7 +450,7 @@ export function createSession(environment: SessionEnvironment): Session {
       drives,
       memoryMb: recipe.memoryMb,
       card: recipe.card,
-      screen: environment.screen,
+      screen,
       ...listeners(on),
     });
     if (on.ended) {
@@ -370,6 +487,7 @@ export function createSession(environment: SessionEnvironment): Session {
       machine: null,
       plugged: null,
       mode,
+      wish: mode,
       startedAt: performance.now(),
       lastOutputAt: performance.now(),
       ended: false,
@@ -461,7 +579,7 @@ export function createSession(environment: SessionEnvironment): Session {
     async restore(saved, overlay, load) {
       const { mode, memoryMb, card, commandLine, promptMs, uptimeMs, timeline } = saved;
       const previous = run;
-      const [system, image] = await Promise.all([environment.loadSystem(), load.state()]);
+      const [system, image] = await Promise.all([environment.loadMachine(), load.state()]);
       if (run !== previous) throw new Error("Cannot restore the machine: another one was started meanwhile");
       const { on } = newRun({ overlay, commandLine, memoryMb, card }, mode, createBootWatch({ timeline, promptMs }));
       run = on;
@@ -473,7 +591,8 @@ export function createSession(environment: SessionEnvironment): Session {
         if (on.ended) return await plugged.close();
         load.onStart();
         const { emulator, bios, vgaBios } = system;
-        const screen = environment.screen;
+        const screen = environment.newScreen();
+        environment.showScreen(screen);
         const start = { state: image };
         const { drives } = plugged;
         on.startedAt = performance.now() - uptimeMs;
@@ -488,7 +607,16 @@ export function createSession(environment: SessionEnvironment): Session {
         on.machine.setKeyboard(keyboard);
         on.agent.adopt(saved.commands);
         emit({
-          ...{ status: "running", mode, phase: "shell", promptMs, memoryMb, build: null, problem: null },
+          ...{
+            status: "running",
+            mode,
+            coldReason: null,
+            phase: "shell",
+            promptMs,
+            memoryMb,
+            build: null,
+            problem: null,
+          },
           poweredAt: performance.now() - uptimeMs,
         });
       } catch (error) {

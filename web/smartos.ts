@@ -133,7 +133,9 @@ export interface SmartOsSnapshot {
 
 export interface PageState {
   phase: string | null;
+  /** How the machine booted in truth: a warm boot that could not be was a cold one, and `coldReason` says why. */
   boot: BootMode;
+  coldReason: string | null;
   status: AppState["machine"]["status"];
   uptimeMs: number;
   promptMs: number | null;
@@ -176,6 +178,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       return {
         phase: session.machine.phase,
         boot: session.machine.mode,
+        coldReason: session.machine.coldReason,
         status: session.machine.status,
         uptimeMs: session.machine.poweredAt === null ? 0 : Math.round(performance.now() - session.machine.poweredAt),
         promptMs: session.machine.promptMs,
@@ -187,7 +190,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
         writable,
       };
     },
-    boot: ({ mode = "cold" } = {}) => parts.boot(mode),
+    boot: ({ mode = "warm" } = {}) => parts.boot(mode),
     shutdown: () => session.shutdown(),
     run: (command, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => session.run(command, timeoutMs),
     type: (text) => parts.type(text),

@@ -15,7 +15,17 @@ export type WhenHidden = "run" | "pause";
 export type BootMode = "cold" | "warm" | "disk";
 
 /** The stations of a boot in the order in which they come; a mode may skip some. */
-export const PHASES = ["build", "bios", "boot-loader", "kernel", "initramfs", "init-scripts", "shell"] as const;
+export const PHASES = [
+  "build",
+  "restore",
+  "files",
+  "bios",
+  "boot-loader",
+  "kernel",
+  "initramfs",
+  "init-scripts",
+  "shell",
+] as const;
 export type Phase = (typeof PHASES)[number];
 
 /** One bar of the boot timeline. Times are milliseconds since the boot was asked for. */
@@ -46,7 +56,10 @@ export interface Problem {
 
 export interface MachineState {
   status: MachineStatus;
+  /** How it boots in truth: a warm boot that cannot be is a cold one. */
   mode: BootMode;
+  /** Why it is a cold one, in words; null when nobody wanted another. */
+  coldReason: string | null;
   phase: Phase | null;
   /** `performance.now()` of the moment at which the machine was switched on; null when it is off. */
   poweredAt: number | null;

@@ -2,10 +2,15 @@
 import type { Downloads, RemoteFile } from "./downloads.ts";
 import { type UnpackedKernel, unpackKernel } from "./kernel.ts";
 
-export interface SystemFiles {
+/** What a machine is made of. */
+export interface MachineFiles {
   emulator: WebAssembly.Module;
   bios: Uint8Array<ArrayBuffer>;
   vgaBios: Uint8Array<ArrayBuffer>;
+}
+
+/** That, and what it boots by itself. */
+export interface SystemFiles extends MachineFiles {
   kernel: Uint8Array<ArrayBuffer>;
   unpackedKernel: UnpackedKernel | null;
 }
@@ -28,29 +33,58 @@ export function findFile(files: readonly ListedFile[], base: URL, name: string):
   return { name, url: new URL(found.file, base), size: found.size, wire: found.wire };
 }
 
+export interface SystemLoader {
+  /** @throws Error "Cannot load NAME: …"; a later call tries again. */
+  loadMachine(): Promise<MachineFiles>;
+  loadSystem(): Promise<SystemFiles>;
+}
+
 /**
- * Starts all downloads at once.
+ * Starts the downloads of what is asked for at once.
  * @param find gives the file of a name
- * @throws Error "Cannot load NAME: …"; a later call tries again.
  */
 export function createSystemLoader(
   downloads: Downloads,
   find: (name: string) => RemoteFile,
   emulatorFile: RemoteFile,
-): () => Promise<SystemFiles> {
-  let loading: Promise<SystemFiles> | null = null;
-  const load = async (): Promise<SystemFiles> => {
-    const [emulator, bios, vgaBios, kernel] = await Promise.all([
+): SystemLoader {
+  const loadMachine = once(async () => {
+    const [emulator, bios, vgaBios] = await Promise.all([
       downloads.compile(emulatorFile),
       downloads.load(find("bios.bin")),
       downloads.load(find("vgabios.bin")),
-      downloads.load(find("bzImage")),
     ]);
+    return { emulator, bios, vgaBios };
+  });
+  const loadSystem = once(async () => {
+    const [machine, kernel] = await Promise.all([loadMachine(), downloads.load(find("bzImage"))]);
     await nextTask();
     const unpackedKernel = unpackKernel(kernel);
     await nextTask();
-    return { emulator, bios, vgaBios, kernel, unpackedKernel };
+    return { ...machine, kernel, unpackedKernel };
+  });
+  return { loadMachine, loadSystem };
+}
+
+/** The states of warm boots, `warm-128.state` for 128 MiB of memory. */
+export function createStateLoader(
+  downloads: Downloads,
+  files: readonly ListedFile[],
+  base: URL,
+): { loadState(memoryMb: number): Promise<ArrayBuffer> | null; hasStates: boolean } {
+  const nameOf = (memoryMb: number): string => `warm-${memoryMb}.state`;
+  return {
+    hasStates: files.some(({ name }) => /^warm-\d+\.state$/.test(name)),
+    loadState(memoryMb) {
+      if (!files.some(({ name }) => name === nameOf(memoryMb))) return null;
+      return downloads.load(findFile(files, base, nameOf(memoryMb))).then(({ buffer }) => buffer);
+    },
   };
+}
+
+/** What failed is tried again by the next call. */
+function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | null = null;
   return () => {
     loading ??= load().catch((error: unknown) => {
       loading = null;

@@ -47,6 +47,16 @@ export interface BuildRequest {
   memoryMb: number;
 }
 
+/** What a warm boot hands over of a project. */
+export interface DeltaRequest {
+  overlay: Overlay;
+  /** The guest's memory in MiB: what an initramfs could not bring into it is refused here too. */
+  memoryMb: number;
+}
+
+/** The records of kernel-build/warm/waiter.c, in batches: a length in four bytes before each. */
+export type DeltaResult = { ok: true; bytes: Uint8Array<ArrayBuffer>; buildMs: number } | BuildFailure;
+
 /** Where a build is. `done` and `total` are bytes for "fetch", entries for "tree" and "pack", bytes for "compress". */
 export interface BuildProgress {
   step: "fetch" | "tree" | "pack" | "compress";
@@ -184,6 +194,7 @@ export interface BuilderApi {
   encodeLink(project: SharedProject): Promise<Answer<string>>;
   openLink(text: string): Promise<Answer<SharedProject>>;
   build(request: BuildRequest, onProgress: (progress: BuildProgress) => void): Promise<BuildResult>;
+  composeDelta(request: DeltaRequest): Promise<DeltaResult>;
   /** Ends the build under way, which then resolves to `{ok: false, reason: "cancelled"}`. */
   cancel(): void;
 }

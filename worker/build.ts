@@ -4,6 +4,8 @@ import type {
   BuildProgress,
   BuildRequest,
   BuildResult,
+  DeltaRequest,
+  DeltaResult,
   DiskRequest,
   DiskResult,
   FormatRequest,
@@ -13,6 +15,7 @@ import type {
   SparseImage,
 } from "./api.ts";
 import { compressGzip } from "./compress.ts";
+import { composeDelta, type Listing } from "./delta.ts";
 import { composeDisk, type DiskParts, formatDisk } from "./disk.ts";
 import { rebuildDisk } from "./disk-content.ts";
 import { FormatError } from "./format/file-tree.ts";
@@ -58,6 +61,16 @@ export function build(
     const sha256 = await hashSha256(bytes);
     return { ok: true, bytes, sha256, entries: tree.size, buildMs: performance.now() - startedAt };
   });
+}
+
+/** What a warm boot hands over, as a value likewise. */
+export function buildDelta(request: DeltaRequest, listing: Listing, signal: AbortSignal): Promise<DeltaResult> {
+  const startedAt = performance.now();
+  return refusing(signal, async () => ({
+    ok: true,
+    bytes: composeDelta(listing, request),
+    buildMs: performance.now() - startedAt,
+  }));
 }
 
 /** A bootable disk, as a value likewise. */

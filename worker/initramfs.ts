@@ -19,15 +19,19 @@ export class MemoryError extends FormatError {}
  * @throws MemoryError when the machine could not hold it, which the kernel would tell only by a panic
  */
 export function buildInitramfs(tree: FileTree, memoryMb: number): Uint8Array<ArrayBuffer> {
-  const { contentBytes, neededMb, isByNumber } = measureMemory(tree);
-  if (neededMb > memoryMb) {
-    const files = isByNumber ? `${tree.size} files` : `${Math.ceil(contentBytes / MIB)} MB of files`;
-    throw new MemoryError(
-      `Cannot boot with ${files}: unpacking them takes ${neededMb} MB of memory, the machine has ${memoryMb} MB. ` +
-        "Give it more memory, or remove files",
-    );
-  }
+  checkMemory(tree, memoryMb);
   return encodeCpio(tree);
+}
+
+/** @throws MemoryError when a machine with that much memory could not hold the tree */
+export function checkMemory(tree: FileTree, memoryMb: number): void {
+  const { contentBytes, neededMb, isByNumber } = measureMemory(tree);
+  if (neededMb <= memoryMb) return;
+  const files = isByNumber ? `${tree.size} files` : `${Math.ceil(contentBytes / MIB)} MB of files`;
+  throw new MemoryError(
+    `Cannot boot with ${files}: unpacking them takes ${neededMb} MB of memory, the machine has ${memoryMb} MB. ` +
+      "Give it more memory, or remove files",
+  );
 }
 
 /**

@@ -1,10 +1,11 @@
 /** The builder's worker: one build at a time, spoken to over comlink. Its name is the URL of the system's folder. */
 
+import listing from "virtual:listing";
 import defaults from "virtual:rootfs";
 import artefacts from "virtual:system";
 import { expose, transfer } from "comlink";
 import type { BuilderApi, DiskResult, Piece, RebuildResult, WritePiece } from "./api.ts";
-import { answer, build, buildDisk, format, rebuild } from "./build.ts";
+import { answer, build, buildDelta, buildDisk, format, rebuild } from "./build.ts";
 import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
 import { exportPieces, walkedDisk, writePieces } from "./export.ts";
 import { encodeLink, openLink } from "./link.ts";
@@ -39,6 +40,10 @@ function handOver<Result extends DiskResult | RebuildResult>(result: Result): Re
 const api: BuilderApi = {
   async build(request, onProgress) {
     const result = await build(request, inputs, begin(), onProgress);
+    return result.ok ? transfer(result, [result.bytes.buffer]) : result;
+  },
+  async composeDelta(request) {
+    const result = await buildDelta(request, listing, begin());
     return result.ok ? transfer(result, [result.bytes.buffer]) : result;
   },
   async buildDisk(request, onProgress) {

@@ -49,8 +49,11 @@ function defaultEntry({ path, mode, content, target }: DefaultFile): TreeEntry {
   return { path, kind: "file", content: encoder.encode(content ?? ""), mode, ...OWNER };
 }
 
-/** Deletions come first: a project may delete a directory and put something else in its place. */
-function applyOverlay(tree: FileTree, overlay: Overlay): void {
+/**
+ * Deletions come first: a project may delete a directory and put something else in its place.
+ * @throws FormatError for what cannot be
+ */
+export function applyOverlay(tree: FileTree, overlay: Overlay): void {
   const seen = new Set<string>();
   const isDeleted = (file: ProjectFile | DeletedFile): file is DeletedFile => file.kind === "deleted";
   for (const file of overlay) {

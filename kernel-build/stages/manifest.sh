@@ -12,6 +12,7 @@ ARTEFACTS=(
   "cd.img grub grub-pc-bin GPL-3.0-or-later"
   "bios.bin bios seabios LGPL-3.0-only"
   "vgabios.bin bios seabios LGPL-3.0-only"
+  "waiter warm smart-os MIT"
 )
 
 artefact_names() {
@@ -38,7 +39,7 @@ collect() { # OUTPUT
 
 # One sum over the files of this folder that decide the result.
 inputs() {
-  (cd "$here" && sha256sum Dockerfile build.sh busybox.config kernel.config packages.sh patches/* stages/*) | sha256sum | cut -d' ' -f1
+  (cd "$here" && sha256sum Dockerfile build.sh busybox.config kernel.config packages.sh patches/* stages/* warm/*) | sha256sum | cut -d' ' -f1
 }
 
 write_manifest() { # DIRECTORY
@@ -53,6 +54,8 @@ write_manifest() { # DIRECTORY
   for entry in "${ARTEFACTS[@]}"; do
     read -r name stage package licence <<<"$entry"
     version=$(package_version "$package")
+    # The source is this folder.
+    if [ "$package" = smart-os ]; then version=0.1.0; fi
     # Busybox is linked with musl, whose licence asks for its notice.
     if [ "$name" = busybox ]; then licence="GPL-2.0-only AND MIT"; fi
     printf '%s\n    {\n      "name": "%s",\n      "size": %d,\n      "sha256": "%s",\n' "$separator" "$name" \

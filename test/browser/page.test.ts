@@ -20,7 +20,7 @@ const reload = async (page: Page): Promise<void> => {
 describe("a running page", () => {
   let page: Page;
   beforeAll(async () => {
-    page = await site.open();
+    page = await site.open("?boot=cold");
   });
   afterAll(() => page.context().close());
 
@@ -241,7 +241,7 @@ describe("booting", () => {
         }
       } as typeof Worker;
     });
-    const page = await site.open("", context);
+    const page = await site.open("?boot=cold", context);
     expect(await state(page)).toMatchObject({ status: "failed", problem: { phase: "build" } });
     expect(await testid(page, "problem").innerText()).toContain(
       "the builder stopped unexpectedly (killed by the test)",
@@ -254,11 +254,7 @@ describe("booting", () => {
   it("keeps the guest's reboot and power-off in the page", async () => {
     const page = await site.open();
     await page.evaluate(() => window.smartos.type("touch /tmp/gone; reboot\r"));
-    await page.waitForFunction(
-      () => window.smartos.state().status === "building" || window.smartos.state().phase === "bios",
-      null,
-      { timeout: 30_000 },
-    );
+    await page.waitForFunction(() => window.smartos.state().status !== "running", null, { timeout: 30_000 });
     await page.waitForFunction(() => window.smartos.state().status === "running", null, { timeout: 60_000 });
     expect(await run(page, "ls /tmp/gone 2>/dev/null || echo fresh")).toBe("fresh");
     await page.evaluate(() => window.smartos.type("poweroff\r"));

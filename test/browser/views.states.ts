@@ -140,6 +140,7 @@ function bars(count: number, live = false): TimelineBar[] {
 const machine = (change: Partial<MachineState>): MachineState => ({
   status: "running",
   mode: "cold",
+  coldReason: null,
   phase: "shell",
   poweredAt: performance.now() - 754_000,
   promptMs: 2566,

@@ -50,6 +50,8 @@ export interface Guest {
   watch: BootWatch;
   /** Everything the serial line has printed. */
   output(): string;
+  /** What the program that waits in a warm state could not do. */
+  readonly trouble: string | null;
   /** Resolves when the condition holds. @throws Error with the last lines after `timeoutMs`. */
   until(condition: () => boolean, what: string, timeoutMs?: number): Promise<void>;
 }
@@ -59,12 +61,29 @@ let stock: Promise<WebAssembly.Module> | undefined;
 let kernel: Uint8Array<ArrayBuffer> | undefined;
 let unpacked: UnpackedKernel | null | undefined;
 
+/** What every machine is made of. */
+export async function readMachineParts(): Promise<{
+  emulator: WebAssembly.Module;
+  bios: Uint8Array<ArrayBuffer>;
+  vgaBios: Uint8Array<ArrayBuffer>;
+  kernel: Uint8Array<ArrayBuffer>;
+  unpackedKernel: UnpackedKernel | null;
+}> {
+  emulator ??= WebAssembly.compile(readEmulator());
+  kernel ??= readSystem("bzImage");
+  unpacked ??= unpackKernel(kernel);
+  const [bios, vgaBios] = [readSystem("bios.bin"), readSystem("vgabios.bin")];
+  return { emulator: await emulator, bios, vgaBios, kernel, unpackedKernel: unpacked };
+}
+
 /** Boots a machine; it is still booting when this resolves. */
 export async function bootGuest(options: {
   /** None: it boots from its first drive. */
   initramfs?: Uint8Array<ArrayBuffer>;
   /** A machine that goes on where it was saved, after so many commands of its agent. */
   saved?: { state: ArrayBuffer; commands: number };
+  /** The state of a warm boot, and what is handed over. */
+  warm?: { state: ArrayBuffer; files: Uint8Array };
   drives?: readonly (DriveDevice | null)[];
   memoryMb?: number;
   commandLine?: string;
@@ -83,6 +102,7 @@ export async function bootGuest(options: {
   const elapsed = (): number => performance.now() - startedAt;
   const decoder = new TextDecoder();
   let output = "";
+  let trouble: string | null = null;
   const agent = createAgent((bytes) => machine.sendChannel(bytes));
   watch.enter("bios", 0);
   const machine: Machine = await startMachine({
@@ -91,15 +111,17 @@ export async function bootGuest(options: {
     vgaBios: readSystem("vgabios.bin"),
     start: options.saved
       ? { state: options.saved.state }
-      : options.initramfs
-        ? {
-            kernel,
-            unpackedKernel: options.packedKernel ? null : unpacked,
-            initramfs: options.initramfs,
-            commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
-          }
-        : null,
-    drives: options.drives ?? [],
+      : options.warm
+        ? { state: options.warm.state, waits: true }
+        : options.initramfs
+          ? {
+              kernel,
+              unpackedKernel: options.packedKernel ? null : unpacked,
+              initramfs: options.initramfs,
+              commandLine: options.commandLine ?? DEFAULT_COMMAND_LINE,
+            }
+          : null,
+    drives: options.warm ? [] : (options.drives ?? []),
     memoryMb: options.memoryMb ?? DEFAULT_MEMORY_MB,
     screen: null,
     onSerial(bytes) {
@@ -111,13 +133,21 @@ export async function bootGuest(options: {
     onFrame: options.onFrame ?? (() => {}),
     onBios: (line) => watch.bios(line, elapsed()),
     onHalt: () => {},
+    onHandedOver: () => watch.enter("initramfs", elapsed()),
+    onTrouble(what) {
+      trouble ??= what;
+    },
   });
+  if (options.warm) machine.handOver(options.warm.files, options.drives ?? []);
   if (options.saved) agent.adopt(options.saved.commands);
   return {
     machine,
     agent,
     watch,
     output: () => output,
+    get trouble() {
+      return trouble;
+    },
     async until(condition, what, timeoutMs = 30_000) {
       const deadline = performance.now() + timeoutMs;
       while (!condition()) {

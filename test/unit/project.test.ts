@@ -7,6 +7,7 @@ import {
   type DefaultFile,
   decodeText,
   listFiles,
+  memoryCommandLine,
   normalizePath,
   type Project,
   readFile,
@@ -131,5 +132,14 @@ describe("what a person types", () => {
     expect(decodeText(Uint8Array.of(0xff, 0xfe))).toBeNull();
     // A byte order mark stays: saving must not change what was not edited.
     expect(decodeText(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61))).toBe("\ufeffa");
+  });
+});
+
+describe("the command line of a system in memory", () => {
+  it("keeps the system there, unless a project without disks names a root of its own", () => {
+    expect(memoryCommandLine("quiet", false)).toBe("quiet root=/dev/ram0 rootfstype=tmpfs");
+    expect(memoryCommandLine("root=/dev/nfs quiet", false)).toBe("root=/dev/nfs quiet");
+    expect(memoryCommandLine("root=/dev/sda1", true)).toBe("root=/dev/sda1 root=/dev/ram0 rootfstype=tmpfs");
+    expect(memoryCommandLine("xroot=1", false)).toMatch(/ramfs|tmpfs/);
   });
 });

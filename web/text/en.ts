@@ -8,6 +8,7 @@ import { enShare } from "./en-share.ts";
 import { enSnapshotWork } from "./en-snapshot-work.ts";
 import { enSnapshots } from "./en-snapshots.ts";
 import { enVisit } from "./en-visit.ts";
+import { enWarm } from "./en-warm.ts";
 
 /** The words in English; their shape is what every language must have. */
 export const en = {
@@ -40,6 +41,7 @@ export const en = {
   },
   phases: {
     build: "build",
+    ...enWarm.phases,
     bios: "BIOS",
     "boot-loader": "boot loader",
     kernel: "kernel",
@@ -170,6 +172,7 @@ export const en = {
   phaseHelp: {
     build:
       "The page packs your files into an initramfs: the archive that the kernel unpacks as its first root file system.",
+    ...enWarm.phaseHelp,
     bios: "The firmware finds memory, disks and screen, and then something to start.",
     "boot-loader": "The boot loader reads the kernel and the initramfs from the disk into memory.",
     kernel: "Linux unpacks itself, finds the devices, and unpacks the initramfs.",
@@ -230,4 +233,5 @@ export const en = {
   snapshotWork: enSnapshotWork,
   share: enShare,
   visit: enVisit,
+  warm: enWarm,
 };

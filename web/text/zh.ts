@@ -7,6 +7,7 @@ import { zhShare } from "./zh-share.ts";
 import { zhSnapshotWork } from "./zh-snapshot-work.ts";
 import { zhSnapshots } from "./zh-snapshots.ts";
 import { zhVisit } from "./zh-visit.ts";
+import { zhWarm } from "./zh-warm.ts";
 
 export const zh: Text = {
   files: "文件",
@@ -38,6 +39,7 @@ export const zh: Text = {
   },
   phases: {
     build: "打包",
+    ...zhWarm.phases,
     bios: "BIOS",
     "boot-loader": "引导程序",
     kernel: "内核",
@@ -158,6 +160,7 @@ export const zh: Text = {
   copied: "已复制",
   phaseHelp: {
     build: "页面把您的文件打包成 initramfs：内核会把这个归档解开，作为最初的根文件系统。",
+    ...zhWarm.phaseHelp,
     bios: "固件检测内存、磁盘和屏幕，然后寻找可启动的内容。",
     "boot-loader": "引导程序把内核和 initramfs 从磁盘读入内存。",
     kernel: "Linux 解压自身，识别设备，并解开 initramfs。",
@@ -234,4 +237,5 @@ export const zh: Text = {
   snapshotWork: zhSnapshotWork,
   share: zhShare,
   visit: zhVisit,
+  warm: zhWarm,
 };

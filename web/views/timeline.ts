@@ -27,7 +27,8 @@ export function createTimeline(text: Text): View {
   const axis = el("div", { className: "axis", attributes: { "aria-hidden": "true" } });
   const bars = el("div", { className: "bars" });
   const empty = el("p", { className: "soft timeline-empty" }, text.timelineEmpty);
-  const body = el("div", { className: "timeline-body" }, axis, bars, empty);
+  const cold = el("p", { className: "soft", hidden: true, dataset: { testid: "cold-reason" } });
+  const body = el("div", { className: "timeline-body" }, axis, bars, cold, empty);
   const fold = iconButton("down", "", () => setFolded(!isFolded), "fold-timeline");
   const element = el(
     "section",
@@ -77,6 +78,8 @@ export function createTimeline(text: Text): View {
       row.update(bar, now, length);
     }
     empty.hidden = timeline.length > 0;
+    cold.hidden = machine.coldReason === null;
+    cold.textContent = machine.coldReason ?? "";
     axis.hidden = timeline.length === 0;
     drawAxis(axis, length);
     const { promptMs } = machine;
@@ -105,8 +108,8 @@ export function createTimeline(text: Text): View {
       }
       if (isNewBoot) origin = performance.now();
       // The moment of power-on ties the bars' clock to the page's.
-      const bios = next.timeline.find(({ phase }) => phase === "bios");
-      if (bios && next.machine.poweredAt !== null) origin = next.machine.poweredAt - bios.startMs;
+      const first = next.timeline.find(({ phase }) => phase === "bios" || phase === "restore");
+      if (first && next.machine.poweredAt !== null) origin = next.machine.poweredAt - first.startMs;
       draw();
     },
     dispose: cancel,

@@ -1,0 +1,60 @@
+/**
+ * The states of warm boots: `npm run build` makes them from the system's artefacts and the default files, and keeps them
+ * in the cache under a sum over everything that they depend on. Another sum, another state: a stale one is never found.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readRootfs } from "./rootfs.ts";
+
+export const SITE_ROOT = join(import.meta.dirname, "..");
+
+/** Memory sizes in MiB that boot warm at once; of others the page makes states of its own. */
+export const STATE_SIZES_MB = [64, 128, 256] as const;
+
+const CACHE = join(SITE_ROOT, "node_modules/.cache/states");
+/** Beside the artefacts and the default files: what the machine consists of, and how its files are put together. */
+const SOURCES = [
+  ...["drives", "hand-over", "kernel", "machine", "machine-internals", "machine-state", "warm-state", "project"].map(
+    (name) => `web/${name}.ts`,
+  ),
+  ...["delta", "initramfs", "recipe", "skeleton", "format/cpio", "format/file-tree"].map((name) => `worker/${name}.ts`),
+  "tools/emulator.ts",
+  "tools/states/make.ts",
+  "node_modules/v86/package.json",
+  "public/system/manifest.json",
+];
+
+export function hashStateInputs(): string {
+  const hash = createHash("sha256");
+  for (const path of SOURCES) hash.update(`${path}\0`).update(readFileSync(join(SITE_ROOT, path)));
+  hash.update(JSON.stringify(readRootfs(join(SITE_ROOT, "rootfs"))));
+  return hash.digest("hex");
+}
+
+/** Where the states of these inputs are or will be. */
+export function stateFolder(): string {
+  return join(CACHE, hashStateInputs().slice(0, 16));
+}
+
+export function forgetOtherStates(): string[] {
+  const kept = stateFolder();
+  return existsSync(CACHE)
+    ? readdirSync(CACHE)
+        .map((name) => join(CACHE, name))
+        .filter((path) => path !== kept)
+    : [];
+}
+
+/** The states' files, or none where they have not been made. */
+export function readStates(): { name: string; path: string }[] {
+  const folder = stateFolder();
+  if (!existsSync(join(folder, "listing.json"))) return [];
+  return STATE_SIZES_MB.map((size) => ({ name: `warm-${size}.state`, path: join(folder, `warm-${size}.state`) }));
+}
+
+/** The files in the states, as `worker/delta.ts` lists them. */
+export function readListing(): string {
+  const path = join(stateFolder(), "listing.json");
+  return existsSync(path) ? readFileSync(path, "utf8") : "[]";
+}

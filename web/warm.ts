@@ -1,0 +1,147 @@
+/**
+ * Warm boots: which machine a saved state serves, and a spare one that already waits for its files while the present
+ * machine runs. A spare has run nothing yet: the memory that it takes is that of the pages in its state.
+ */
+import { type Machine, type MachineOptions, type NetworkCard, startMachine } from "./machine.ts";
+import type { OwnStates } from "./own-states.ts";
+import { DEFAULT_COMMAND_LINE } from "./project.ts";
+import type { MachineFiles } from "./system.ts";
+
+/** Why a machine cannot be started warm. */
+export type ColdReason = "memory" | "command-line" | "card" | "drives" | "no-states" | "state" | "trouble";
+
+export interface WarmWish {
+  commandLine: string;
+  memoryMb: number;
+  card: NetworkCard;
+}
+
+/** What a machine tells of itself. */
+export type MachineEvents = Required<
+  Pick<MachineOptions, "onSerial" | "onChannel" | "onFrame" | "onBios" | "onHalt" | "onHandedOver" | "onTrouble">
+>;
+
+export interface WarmMachine {
+  machine: Machine;
+  /** Where it draws; null without a page. */
+  screen: HTMLElement | null;
+}
+
+export interface WarmBoots {
+  /** Fetches what a warm boot of this kind needs. @returns null, or why there is none */
+  prepare(wish: WarmWish): Promise<ColdReason | null>;
+  /** A machine that waits for its files, and tells these listeners from now on. To be called after `prepare`. */
+  take(wish: WarmWish, events: MachineEvents): Promise<WarmMachine>;
+  /** Makes a spare for the next boot, unless there is one. */
+  keepSpare(wish: WarmWish): Promise<void>;
+  /** After a cold boot: makes a state for the next one of its kind, where one can serve. */
+  makeOwn(wish: WarmWish): Promise<void>;
+  /** Ends the spare. */
+  drop(): Promise<void>;
+}
+
+export interface WarmParts {
+  loadMachine(): Promise<MachineFiles>;
+  /** The site's state for so much memory in MiB and the default command line; null when it has none. */
+  loadState(memoryMb: number): Promise<ArrayBuffer> | null;
+  /** States that the page has made itself, for kinds of machines that the site has none for. */
+  own: OwnStates;
+  /** Whether this page has states at all. */
+  hasStates: boolean;
+  newScreen(): HTMLElement | null;
+}
+
+interface Spare extends WarmMachine {
+  kind: string;
+  events: { target: MachineEvents | null };
+}
+
+export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScreen }: WarmParts): WarmBoots {
+  /** Made or being made. */
+  let spare: Promise<Spare> | null = null;
+  /** The last of the page's own, unpacked. */
+  let unpacked: { kind: string; state: ArrayBuffer } | null = null;
+
+  const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
+    const { card, commandLine, memoryMb } = wish;
+    if (!hasStates) return "no-states";
+    if (card !== "virtio") return "card";
+    const isDefault = commandLine === DEFAULT_COMMAND_LINE;
+    const ready = isDefault ? loadState(memoryMb) : null;
+    if (ready) return ready.catch(() => "state");
+    if (unpacked?.kind === kindOf(wish)) return unpacked.state;
+    const state = await own.load(wish);
+    if (state) unpacked = { kind: kindOf(wish), state };
+    return state ?? (isDefault ? "memory" : "command-line");
+  };
+
+  const start = async (wish: WarmWish): Promise<Spare> => {
+    const { memoryMb, card } = wish;
+    const events: Spare["events"] = { target: null };
+    const screen = newScreen();
+    const [files, state] = await Promise.all([loadMachine(), find(wish)]);
+    if (typeof state === "string") throw new Error(`Cannot start a machine warm: ${state}`);
+    const machine = await startMachine({
+      ...files,
+      // Devices keep parts of the image and write to them.
+      start: { state: state.slice(0), waits: true },
+      drives: [],
+      ...{ memoryMb, card, screen },
+      ...forward(events),
+    });
+    return { machine, screen, kind: kindOf(wish), events };
+  };
+
+  const drop = async (): Promise<void> => {
+    const dropped = spare;
+    spare = null;
+    await dropped?.then(({ machine }) => machine.stop()).catch(() => {});
+  };
+
+  return {
+    async prepare(wish) {
+      const [files, state] = await Promise.all([loadMachine().catch(() => null), find(wish)]);
+      if (typeof state === "string") return state;
+      return files ? null : "state";
+    },
+    async take(wish, events) {
+      const waiting = spare;
+      spare = null;
+      const found = await waiting?.catch(() => null);
+      const fits = found?.kind === kindOf(wish);
+      if (found && !fits) await found.machine.stop();
+      const taken = found && fits ? found : await start(wish);
+      taken.events.target = events;
+      return taken;
+    },
+    async keepSpare(wish) {
+      if (spare && (await spare.catch(() => null))?.kind === kindOf(wish)) return;
+      await drop();
+      const making = start(wish);
+      spare = making;
+      // Whoever takes it hears of it.
+      making.catch(() => {});
+    },
+    async makeOwn(wish) {
+      const state = await find(wish);
+      if (state === "memory" || state === "command-line") await own.make(wish);
+    },
+    drop,
+  };
+}
+
+function kindOf({ memoryMb, commandLine, card }: WarmWish): string {
+  return `${memoryMb} ${card} ${commandLine}`;
+}
+
+function forward(to: Spare["events"]): MachineEvents {
+  return {
+    onSerial: (bytes) => to.target?.onSerial(bytes),
+    onChannel: (bytes) => to.target?.onChannel(bytes),
+    onFrame: (frame) => to.target?.onFrame(frame),
+    onBios: (line) => to.target?.onBios(line),
+    onHalt: () => to.target?.onHalt(),
+    onHandedOver: () => to.target?.onHandedOver(),
+    onTrouble: (what) => to.target?.onTrouble(what),
+  };
+}
