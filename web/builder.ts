@@ -15,10 +15,16 @@ import type {
   DiskResult,
   ExportRequest,
   Extent,
+  FileInspection,
+  ForeignFile,
   FormatRequest,
+  OpenedBundle,
+  Overlay,
+  ReadDisk,
   RebuildRequest,
   RebuildResult,
   SharedProject,
+  TakeExtent,
 } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 
@@ -41,6 +47,12 @@ export interface Builder {
    * @returns its length. @throws Error with a sentence for the user, and the signal's reason when it was aborted
    */
   exportImage(request: ExportRequest, disks: readonly ExportedDisk[], work: ExportWork): Promise<number>;
+  /** Files from outside. @throws Error with a sentence for the user, as the next three do */
+  inspectFile(file: File, signal: AbortSignal): Promise<FileInspection>;
+  openBundle(file: File, signal: AbortSignal): Promise<OpenedBundle>;
+  openFiles(file: File, signal: AbortSignal): Promise<Overlay>;
+  /** @param id of a bundle's disk, null for a disk image. @returns the disk's size in bytes */
+  takeDisk(file: File, id: string | null, take: TakeExtent, signal: AbortSignal): Promise<number>;
   /** The text of a link that carries the project. @throws Error with a sentence for the user, as the next one does */
   encodeLink(project: SharedProject): Promise<string>;
   openLink(text: string, signal: AbortSignal): Promise<SharedProject>;
@@ -162,6 +174,24 @@ export function createBuilder(system: URL): Builder {
     }
   };
 
+  /** Opens a file from outside; each piece of it that is read shows that the worker is at work. */
+  const foreign = <T>(
+    file: File,
+    signal: AbortSignal,
+    call: (api: Remote<BuilderApi>, facts: ForeignFile, read: ReadDisk) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> =>
+    ask<Answer<T>>(
+      (api, hear) => {
+        const read = proxy(async (offset: number, length: number) => {
+          void hear({ step: "tree", done: offset, total: file.size });
+          const bytes = new Uint8Array(await file.slice(offset, offset + length).arrayBuffer());
+          return transfer(bytes, [bytes.buffer]);
+        });
+        return call(api, { name: file.name, sizeBytes: file.size }, read);
+      },
+      { signal },
+    );
+
   return {
     prepare() {
       running ??= start();
@@ -206,6 +236,14 @@ export function createBuilder(system: URL): Builder {
       signal.throwIfAborted();
       return succeed(answer);
     },
+    inspectFile: async (file, signal) =>
+      succeed(await foreign<FileInspection>(file, signal, (api, facts, read) => api.inspectFile(facts, read))),
+    openBundle: async (file, signal) =>
+      succeed(await foreign<OpenedBundle>(file, signal, (api, facts, read) => api.openBundle(facts, read))),
+    openFiles: async (file, signal) =>
+      succeed(await foreign<Overlay>(file, signal, (api, facts, read) => api.openFiles(facts, read))),
+    takeDisk: async (file, id, take, signal) =>
+      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeDisk(facts, read, id, proxy(take)))),
     encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),
     openLink: async (text, signal) =>
       succeed(await ask<Answer<SharedProject>>((api) => api.openLink(text), { signal })),

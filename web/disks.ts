@@ -3,7 +3,7 @@
  * views show. What is on a disk lies in the disk store; the project says which disks there are and where they are
  * plugged in.
  */
-import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult } from "../worker/api.ts";
+import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult, Extent } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
@@ -68,6 +68,10 @@ export interface Disks {
   readEntry(id: string, path: string): Promise<Uint8Array<ArrayBuffer>>;
   putFiles(id: string, directory: string, files: readonly File[]): Promise<void>;
   removeEntry(id: string, path: string): Promise<void>;
+  /** Stores the content of a disk that a new project is to have. @throws Error when there is no room */
+  putContent(id: string, size: () => number, extents: AsyncIterable<Extent>, signal: AbortSignal): Promise<void>;
+  /** Of a project that has not come to be. */
+  dropContent(id: string): Promise<void>;
   /** Reads the disks that have a content, all at once. @throws Error when the machine has one of them */
   withContents<T>(use: (stored: { id: string; storedBytes: number; image: StoredImage }[]) => Promise<T>): Promise<T>;
   /** Reads the system disk, which is built when there is none. @throws Error when the machine has it */
@@ -545,6 +549,14 @@ export function createDisks(parts: DisksParts): Disks {
       }
       return row(find(disk.id));
     },
+
+    async putContent(id, size, extents, signal) {
+      const disks = await opened;
+      await disks.put(id, size, extents, { signal }).catch((error: unknown) => {
+        throw isQuota(error) ? new Error(text().full(id)) : error;
+      });
+    },
+    dropContent: async (id) => (await opened).remove(id),
 
     async withContents(use) {
       const disks = await opened.catch(() => null);

@@ -8,6 +8,8 @@ export interface Wishes {
   commandLine: string | null;
   memoryMb: number | null;
   language: Language | null;
+  /** An image to load. */
+  image: string | null;
   embed: boolean;
   /** Origins of pages around the embed that may use its functions. */
   origins: readonly string[];
@@ -28,6 +30,7 @@ export function readLocation(href: string, languages: readonly string[]): Wishes
     // The emulator has memory in powers of two.
     memoryMb: memory >= 32 && memory <= 1024 && Number.isInteger(Math.log2(memory)) ? memory : null,
     language: language === "en" || language === "zh" ? language : preferred(languages),
+    image: searchParams.get("image")?.trim() || null,
     embed: searchParams.get("embed") === "1",
     origins: searchParams.getAll("origin").filter(isOrigin),
     relay: searchParams.has("room") ? null : searchParams.get("relay")?.trim() || null,

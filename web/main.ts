@@ -256,9 +256,14 @@ async function start(): Promise<void> {
     library,
     notify,
     opener: createBuilder(systemUrl),
-    openProject: (id) => actions.openProject(id),
+    async openProject(id, fromDisk) {
+      workspace.open(id);
+      // What goes wrong is in the machine's state.
+      await boot(fromDisk ? "disk" : "warm").catch(() => {});
+    },
+    disks,
     onTurnedAway() {
-      if (session.machine.status === "off" && wishes.boot !== "off") void boot(wishes.boot ?? "cold").catch(() => {});
+      if (session.machine.status === "off" && wishes.boot !== "off") void bootFirst().catch(() => {});
     },
     onNetworkAllowed: () => network.setOnline(true),
     exports,
@@ -290,6 +295,11 @@ async function start(): Promise<void> {
   const goOnOrBoot = async (): Promise<void> => {
     if (!(await snapshots.resume().catch(() => false))) await boot("warm");
   };
+  const bootFirst = async (): Promise<void> => {
+    if (wishes.boot && wishes.boot !== "off") await boot(wishes.boot);
+    else if (isGuest) await boot("cold");
+    else await goOnOrBoot();
+  };
   let editor: Promise<Editor> | null = null;
   const loadEditor = (): Promise<Editor> => {
     editor ??= import("./editor.ts").then(({ createEditor }) =>
@@ -307,17 +317,13 @@ async function start(): Promise<void> {
   );
   workspace.open(project.id);
   // The worker builds while the views are made.
-  const carried = readProjectLink(location.href) !== null;
-  // What a link carries is looked at before anything starts.
-  const firstBoot =
-    wishes.boot === "off" || carried
-      ? Promise.resolve()
-      : wishes.boot || isGuest
-        ? boot(wishes.boot ?? "cold")
-        : goOnOrBoot();
+  const carried = readProjectLink(location.href) !== null || wishes.image !== null;
+  // What comes from outside is looked at before anything starts.
+  const firstBoot = wishes.boot === "off" || carried ? Promise.resolve() : bootFirst();
   showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
   const followLink = async (): Promise<void> => {
-    if (!(await share.followLink()) && carried) share.actions.answerOffer(false);
+    const isThere = await (wishes.image === null ? share.followLink() : share.offerAddress(wishes.image));
+    if (!isThere) share.actions.answerOffer(false);
   };
   if (carried) void followLink();
   addEventListener("hashchange", () => void share.followLink());
@@ -335,7 +341,7 @@ async function start(): Promise<void> {
     network,
     snapshots,
     exports,
-    makeLink: () => share.makeLink(),
+    share,
     loadSystem,
     type: (words) => terminal.type(words),
     printed: () => printed,

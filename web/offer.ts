@@ -7,17 +7,18 @@ import {
   defaultFile,
   type Project,
 } from "./project.ts";
-import type { Offer, OfferedFile } from "./share-state.ts";
+import type { FoundFile, Offer, OfferedFile } from "./share-state.ts";
 
 export function describeOffer(
   project: Pick<Project, "name" | "files" | "commandLine" | "memoryMb">,
   defaults: readonly DefaultFile[],
-  source: Offer["source"],
+  found: FoundFile | null,
 ): Offer {
   const { name, files, commandLine, memoryMb } = project;
   return {
-    source,
+    source: found ? "file" : "link",
     name,
+    found,
     files: files.map((file) => describeFile(file, defaults)),
     commandLine: commandLine === DEFAULT_COMMAND_LINE ? null : commandLine,
     memoryMb: memoryMb === DEFAULT_MEMORY_MB ? null : memoryMb,

@@ -18,15 +18,40 @@ export interface OfferedFile {
 
 /** A project from outside that waits for the user's word: nothing of it has been taken or started. */
 export interface Offer {
-  source: "link";
+  source: "link" | "file";
   name: string;
+  /** What a file was found to be; null for a link. */
+  found: FoundFile | null;
   files: readonly OfferedFile[];
   /** Null when it is the default's. */
   commandLine: string | null;
   memoryMb: number | null;
 }
 
+export interface FoundFile {
+  fileName: string;
+  sizeBytes: number;
+  kind: "bundle" | "disk" | "files";
+  /** How it is packed or laid out: raw, gzip, qcow2, cpio, tar; "" where the kind says it. */
+  container: string;
+  /** Of a disk. */
+  fileSystem: string;
+  label: string;
+  partitions: number;
+  /** The disks that come with it; the size is 0 where it is not known yet. */
+  disks: readonly { name: string; sizeBytes: number }[];
+  startsFromDisk: boolean;
+}
+
+/** Something from outside that is on its way. Bytes; total is 0 where it is not known. */
+export interface Arrival {
+  name: string;
+  done: number;
+  total: number;
+}
+
 export interface ShareState {
+  arrival: Arrival | null;
   offer: Offer | null;
   /** The open project came from outside and is not kept: it is gone when the page is left. */
   visiting: boolean;
@@ -34,7 +59,7 @@ export interface ShareState {
   asksNetwork: boolean;
 }
 
-export const NO_SHARE: ShareState = { offer: null, visiting: false, asksNetwork: false };
+export const NO_SHARE: ShareState = { arrival: null, offer: null, visiting: false, asksNetwork: false };
 
 export interface ProjectLink {
   url: string;
@@ -68,6 +93,10 @@ export interface ShareActions {
   makeLink(): Promise<ProjectLink>;
   /** Starts the offered project without keeping it, or as a new project of the library; false sends it away. */
   answerOffer(answer: "try" | "keep" | false): void;
+  /** Looks at a file; what it is becomes an offer. */
+  openFile(file: File): void;
+  /** Ends what is on its way. */
+  cancelArrival(): void;
   /** Keeps the project that is only visiting. */
   keep(): void;
   /** Lets the guest of a project from outside go online. */

@@ -4,14 +4,17 @@
  */
 import defaults from "virtual:rootfs";
 import type { Builder } from "./builder.ts";
+import { CancelledError, type Disks } from "./disks.ts";
 import { chooseSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
+import { fetchFile } from "./import-address.ts";
+import { type Found, openImport } from "./imports.ts";
 import type { Library } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import { describeOffer } from "./offer.ts";
 import { type Project, uniqueName } from "./project.ts";
 import { MOST_LINK_LENGTH, projectLink, readProjectLink } from "./project-link.ts";
-import type { ProjectLink, ShareActions, ShareState } from "./share-state.ts";
+import type { FoundFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
 import type { Store } from "./state.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -26,6 +29,12 @@ export interface Share {
   /** The page's address names a project. Resolves when the user can look at it; false: it is none, which was said. */
   followLink(): Promise<boolean>;
   makeLink(): Promise<ProjectLink>;
+  /** Looks at a file and asks the user; false: it was refused, which was said. */
+  offerFile(file: File): Promise<boolean>;
+  /** Likewise for a file that is loaded from an address. */
+  offerAddress(address: string): Promise<boolean>;
+  /** Takes a file as a new project without asking; resolves when that has booted, or failed to. @throws Error with a sentence */
+  importFile(file: File): Promise<{ id: string; name: string }>;
   /** Another project is open, or the open one has changed. */
   refresh(): void;
 }
@@ -37,13 +46,37 @@ export interface ShareParts {
   notify: Notify;
   /** For what comes from outside; not the one that builds. */
   opener: Builder;
-  /** Opens and boots. */
-  openProject(id: string): void;
+  /** Opens and boots; resolves when there is a prompt, or a problem. */
+  openProject(id: string, fromDisk: boolean): Promise<void>;
+  disks: Disks;
   /** The user turned a project away: the page goes on with what it has. */
   onTurnedAway(): void;
   onNetworkAllowed(): void;
   exports: Exports;
   saveAs(blob: Blob, name: string): void;
+}
+
+function describeFound(file: File, { inspection, startsFromDisk, stranger }: Found): FoundFile {
+  const found: FoundFile = {
+    fileName: file.name,
+    sizeBytes: file.size,
+    kind: inspection.kind,
+    container: "container" in inspection ? inspection.container : "",
+    fileSystem: "",
+    label: "",
+    partitions: 0,
+    disks: inspection.kind === "bundle" ? inspection.disks.map(({ name, size }) => ({ name, sizeBytes: size })) : [],
+    startsFromDisk,
+  };
+  if (inspection.kind !== "disk") return found;
+  const { fileSystem, label, partitions } = inspection.content;
+  const disks = stranger.disks.map(({ name }) => ({ name, sizeBytes: inspection.size ?? 0 }));
+  return { ...found, fileSystem: fileSystem ?? "", label, partitions, disks };
+}
+
+interface Taken {
+  project: Project;
+  booted: Promise<void>;
 }
 
 /** A link that is not open by then never will be. */
@@ -52,7 +85,8 @@ const OPEN_MS = 10_000;
 export function createShare(parts: ShareParts): Share {
   const { store, workspace, library, notify, opener } = parts;
   const text = () => textOf(store.state.language).share;
-  let waiting: Stranger | null = null;
+  let waiting: { stranger: Stranger; found: Found | null } | null = null;
+  let arriving: AbortController | null = null;
 
   const emit = (change: Partial<ShareState>): void =>
     store.update((state) => ({ ...state, share: { ...state.share, ...change } }));
@@ -63,15 +97,59 @@ export function createShare(parts: ShareParts): Share {
     if (share.visiting !== visiting || share.asksNetwork !== asksNetwork) emit({ visiting, asksNetwork });
   };
   const mayConnect = (): boolean => workspace.project.network.stranger !== true;
-  const forgetAddress = (): void => history.replaceState(history.state, "", location.pathname + location.search);
+  const forgetAddress = (): void => {
+    const address = new URL(location.href);
+    address.searchParams.delete("image");
+    if (readProjectLink(location.href) !== null) address.hash = "";
+    history.replaceState(history.state, "", address.pathname + address.search + address.hash);
+  };
 
-  const take = (stranger: Stranger, keep: boolean): void => {
+  /** Does something with a file from outside that may take a while, can be ended, and may be refused. */
+  const arrive = async <T>(name: string, run: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    arriving?.abort();
+    const abort = new AbortController();
+    arriving = abort;
+    emit({ arrival: { name, done: 0, total: 0 } });
+    try {
+      return await run(abort.signal);
+    } catch (error) {
+      throw abort.signal.aborted ? new CancelledError(text().arrivalCancelled(name)) : error;
+    } finally {
+      if (arriving === abort) {
+        arriving = null;
+        emit({ arrival: null });
+      }
+    }
+  };
+  const showArrival = (name: string, total: number): ((done: number) => void) => {
+    let last = 0;
+    return (done) => {
+      const now = performance.now();
+      if (now - last < 100) return;
+      last = now;
+      emit({ arrival: { name, done, total } });
+    };
+  };
+  const open = (file: File): Promise<Found> =>
+    arrive(file.name, (signal) => openImport(file, opener, parts.disks, signal));
+  /** Stores what a file has, and then the project: nothing is left of one that is damaged. */
+  const takeFile = async (found: Found, name: string): Promise<Taken> => {
+    const total =
+      found.inspection.kind === "bundle" ? found.inspection.disks.reduce((sum, { size }) => sum + size, 0) : 0;
+    const disks = await arrive(name, (signal) => found.takeDisks(signal, showArrival(name, total)));
+    return take({ ...found.stranger, disks }, true, found.startsFromDisk);
+  };
+  const complain = (error: unknown): void =>
+    notify(error instanceof CancelledError ? "info" : "error", error instanceof Error ? error.message : String(error));
+
+  const take = (stranger: Stranger, keep: boolean, startsFromDisk = false): Taken => {
     const taken = library.list().map(({ name }) => name);
     const name = uniqueName(stranger.name, taken);
     const now = Date.now();
     const project = library.adopt({ ...stranger, name, createdAt: now, updatedAt: now }, keep);
-    parts.openProject(project.id);
+    const booted = parts.openProject(project.id, startsFromDisk);
     refresh();
+    return { project, booted };
   };
 
   const share: Share = {
@@ -87,18 +165,44 @@ export function createShare(parts: ShareParts): Share {
         );
         // The address may have changed meanwhile: then that one is the user's wish.
         if (readProjectLink(location.href) !== packed) return share.followLink();
-        waiting = {
+        const stranger: Stranger = {
           ...{ version: 1, name, files, commandLine, memoryMb, components: [], disks: [] },
           network: { ...network, relay: null, stranger: true },
           ...{ createdAt: 0, updatedAt: 0 },
         };
-        emit({ offer: describeOffer(waiting, defaults, "link") });
+        waiting = { stranger, found: null };
+        emit({ offer: describeOffer(waiting.stranger, defaults, null) });
         return true;
       } catch (error) {
         forgetAddress();
         notify("error", error instanceof Error ? error.message : String(error));
         return false;
       }
+    },
+    async offerFile(file) {
+      try {
+        const found = await open(file);
+        waiting = { stranger: found.stranger, found };
+        emit({ offer: describeOffer(found.stranger, defaults, describeFound(file, found)) });
+        return true;
+      } catch (error) {
+        complain(error);
+        return false;
+      }
+    },
+    async offerAddress(address) {
+      try {
+        return share.offerFile(await arrive(address, (signal) => fetchFile(address, signal, showArrival, text())));
+      } catch (error) {
+        complain(error);
+        return false;
+      }
+    },
+    async importFile(file) {
+      const found = await open(file);
+      const { project, booted } = await takeFile(found, found.stranger.name);
+      await booted;
+      return { id: project.id, name: project.name };
     },
     async makeLink() {
       const packed = await opener.encodeLink(workspace.project);
@@ -119,14 +223,22 @@ export function createShare(parts: ShareParts): Share {
       },
       makeLink: () => share.makeLink(),
       answerOffer(answer) {
-        const stranger = waiting;
+        const answered = waiting;
         waiting = null;
         emit({ offer: null });
         // A reload asks again about what is not kept.
         if (answer !== "try") forgetAddress();
-        if (stranger && answer) take(stranger, answer === "keep");
-        else parts.onTurnedAway();
+        if (!answered || !answer) return parts.onTurnedAway();
+        const { stranger, found } = answered;
+        if (!found) take(stranger, answer === "keep");
+        else
+          takeFile(found, stranger.name).catch((error: unknown) => {
+            complain(error);
+            parts.onTurnedAway();
+          });
       },
+      openFile: (file) => void share.offerFile(file),
+      cancelArrival: () => arriving?.abort(),
       keep() {
         library.keep(workspace.project.id);
         forgetAddress();

@@ -8,7 +8,8 @@ import { createBlobSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
-import { EXPORTS, type ExportKind, type ProjectLink } from "./share-state.ts";
+import type { Share } from "./share.ts";
+import { EXPORTS, type ExportKind } from "./share-state.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type {
   AppState,
@@ -58,6 +59,13 @@ export interface SmartOs {
    * @throws Error when it cannot be made, or this page does not make that kind
    */
   exportImage(kind: ImageKind): Promise<Blob>;
+  /**
+   * Opens a file as a new project and boots it: a bundle, a disk image (raw, gzipped, qcow2), or an archive of a root
+   * file system (cpio or tar, gzipped or not). Nothing that was there before is touched. Resolves
+   * when the machine is at its prompt, or has a problem that `state` tells.
+   * @throws Error with a sentence that names what is wrong with it, and where
+   */
+  importImage(file: Blob, options?: { name?: string }): Promise<{ id: string; name: string }>;
   /**
    * The project as a link that carries it, disks excepted.
    * @throws Error when it is too long for one: share the bundle then
@@ -157,7 +165,7 @@ export interface SmartOsParts {
   network: Network;
   snapshots: Snapshots;
   exports: Exports;
-  makeLink(): Promise<ProjectLink>;
+  share: Pick<Share, "makeLink" | "importFile">;
   loadSystem(): Promise<SystemFiles>;
   type(text: string): void;
   /** What the serial line has printed since the last boot, without escape sequences. */
@@ -273,8 +281,10 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       const signal = new AbortController().signal;
       return (await parts.exports.make(kind, createBlobSink(), { signal, onProgress() {} })) as Blob;
     },
+    importImage: (file, { name = file instanceof File ? file.name : "image" } = {}) =>
+      parts.share.importFile(new File([file], name)),
     async link() {
-      const { url, tooLong } = await parts.makeLink();
+      const { url, tooLong } = await parts.share.makeLink();
       if (tooLong) throw new Error(textOf(store.state.language).share.linkTooLong(url.length));
       return url;
     },

@@ -6,7 +6,7 @@ import type { BuildProgress, DiskEntry } from "../worker/api.ts";
 import type { ShareActions, ShareState } from "./share-state.ts";
 
 export type { DiskEntry } from "../worker/api.ts";
-export type { Offer, OfferedFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
+export type { FoundFile, Offer, OfferedFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
 
 export type Language = "en" | "zh";
 export type Theme = "system" | "light" | "dark";

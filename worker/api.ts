@@ -4,10 +4,12 @@
  * survive the structured clone and comlink flattens errors.
  */
 import type { ComposedImage, Extent, SparseImage } from "./format/sparse-image.ts";
+import type { FileInspection } from "./import.ts";
 import type { SharedProject } from "./shared-project.ts";
 
 export type { ComposedImage, Extent, Piece, SparseImage } from "./format/sparse-image.ts";
 
+export type { FileInspection } from "./import.ts";
 export type { SharedProject } from "./shared-project.ts";
 
 /** One entry of a project's root file system. `path` is absolute, normalised and never ends in "/". */
@@ -167,6 +169,22 @@ export type DiskWalk = (disk: number, restart: boolean) => Promise<Extent | null
 /** Takes bytes of a file at their place; resolves when more may come. */
 export type WritePiece = (offset: number, bytes: Uint8Array<ArrayBuffer>) => Promise<void>;
 
+/** A file from outside that the page holds. */
+export interface ForeignFile {
+  name: string;
+  sizeBytes: number;
+}
+
+/** A bundle without what is on its disks: that is taken disk by disk. */
+export interface OpenedBundle {
+  project: SharedProject;
+  /** The disks whose content is in the bundle, by the project's ids. */
+  contents: readonly { id: string; sizeBytes: number }[];
+}
+
+/** Takes a disk's content in order; resolves when more may come. */
+export type TakeExtent = (extent: Extent) => Promise<void>;
+
 /** What the worker exposes over comlink. */
 export interface BuilderApi {
   buildDisk(request: DiskRequest, onProgress: (progress: BuildProgress) => void): Promise<DiskResult>;
@@ -190,6 +208,16 @@ export interface BuilderApi {
     write: WritePiece,
     onProgress: (done: number) => void,
   ): Promise<Answer<number>>;
+  /** What a file from outside is, without taking anything of it. */
+  inspectFile(file: ForeignFile, read: ReadDisk): Promise<Answer<FileInspection>>;
+  openBundle(file: ForeignFile, read: ReadDisk): Promise<Answer<OpenedBundle>>;
+  /** What an archive's files are over the default ones. */
+  openFiles(file: ForeignFile, read: ReadDisk): Promise<Answer<Overlay>>;
+  /**
+   * Takes the content of a disk: of an image, or of one of a bundle's.
+   * @returns the disk's size in bytes
+   */
+  takeDisk(file: ForeignFile, read: ReadDisk, id: string | null, take: TakeExtent): Promise<Answer<number>>;
   /** A project as the text of a link. */
   encodeLink(project: SharedProject): Promise<Answer<string>>;
   openLink(text: string): Promise<Answer<SharedProject>>;

@@ -8,7 +8,9 @@ import type { BuilderApi, DiskResult, Piece, RebuildResult, WritePiece } from ".
 import { answer, build, buildDelta, buildDisk, format, rebuild } from "./build.ts";
 import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
 import { exportPieces, walkedDisk, writePieces } from "./export.ts";
+import { foreignFiles } from "./foreign.ts";
 import { encodeLink, openLink } from "./link.ts";
+import { composeTree } from "./recipe.ts";
 import { createSources } from "./sources.ts";
 
 const base = self.name;
@@ -69,6 +71,7 @@ const api: BuilderApi = {
     const handOn: WritePiece = (offset, bytes) => write(offset, transfer(bytes, [bytes.buffer]));
     return answer(signal, () => writePieces(exportPieces(request, disks, parts, { signal, onProgress }), handOn));
   },
+  ...foreignFiles(begin, async (signal) => composeTree(await sources.load(signal, () => {}), defaults, [])),
   encodeLink: (project) => answer(never, async () => encodeLink(project)),
   openLink: (text) => answer(never, () => openLink(text)),
   async rebuildDisk(size, read, request) {

@@ -68,4 +68,35 @@ export const enShare = {
   unbuiltDisk: "The system disk is built first.",
   exportDone: (name: string) => `${name} is complete.`,
   exportAt: (done: string, total: string) => (total === "" ? done : `${done} of ${total}`),
+
+  // Files from outside
+  openMenu: "Open a file",
+  fileTitle: (name: string) => `Open ${name}`,
+  fileIntro:
+    "It has not been opened yet. It becomes a new project: nothing of yours is replaced. Once it runs, it can do in its machine whatever it likes; your own projects and disks it cannot see.",
+  foundKinds: {
+    bundle: "A project of smart-os",
+    disk: "A disk image",
+    files: "An archive of a root file system",
+  },
+  containers: { raw: "raw", gzip: "gzipped", qcow2: "qcow2", cpio: "cpio", tar: "tar" } as Record<string, string>,
+  foundKind: "What it is",
+  foundContent: "On it",
+  foundDisks: "Disks",
+  foundEmpty: "empty",
+  foundUnknown: "nothing that this page knows",
+  foundPartitions: (count: number) =>
+    count === 1 ? "a partition table" : `a partition table with ${count} partitions`,
+  foundLabel: (label: string) => `named “${label}”`,
+  startsFromDisk: "The machine starts from its system disk.",
+  attachesDisk: "The machine has it as its disk sdb.",
+  openNew: "Open as a new project",
+  arriving: (name: string) => `Opening ${name} …`,
+  arrivalCancelled: (name: string) => `${name} was not opened: it was cancelled.`,
+  badAddress: (address: string) => `Cannot load ${address}: it is no address that begins with http:// or https://`,
+  notLoaded: (address: string) =>
+    `Cannot load ${address}: its server does not answer, or does not let pages of other sites read it (it would have to send Access-Control-Allow-Origin). Download the file and drop it here instead.`,
+  answered: (address: string, status: number) => `Cannot load ${address}: its server answers ${status}`,
+  cutOff: (address: string, bytes: number) => `Cannot load ${address}: the connection broke after ${bytes} bytes`,
+  dropAnywhere: "Drop to open: a project, a disk image, an archive",
 };

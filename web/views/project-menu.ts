@@ -4,6 +4,7 @@ import type { Text } from "../text.ts";
 import { askText } from "./dialog.ts";
 import { icon } from "./icon.ts";
 import { type MenuItem, openMenu } from "./menu.ts";
+import { chooseFile } from "./share-arrivals.ts";
 import { showDownloads } from "./share-download.ts";
 import { showLink } from "./share-link.ts";
 import type { View } from "./view.ts";
@@ -55,6 +56,7 @@ function projectItems(text: Text, actions: Actions, state: AppState): MenuItem[]
       icon: "plus",
       run: () => void askName(text.newProject, "", text.create, actions.createProject),
     },
+    { label: `${text.share.openMenu} …`, icon: "open", run: () => chooseFile(actions.share) },
     { label: text.duplicate, icon: "layers", run: () => actions.duplicateProject() },
     {
       label: `${text.renameProject} …`,

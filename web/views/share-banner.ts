@@ -9,8 +9,15 @@ import type { View } from "./view.ts";
 export function createShareBanner(text: Text, actions: ShareActions): View {
   const element = el("div", { className: "strangers", hidden: true });
   let shown = "";
+  const bar = el("progress", { max: 1, attributes: { "aria-label": text.share.openMenu } });
 
-  const line = (testid: string, kind: string, symbol: "link" | "network", words: string, button: HTMLElement) =>
+  const line = (
+    testid: string,
+    kind: string,
+    symbol: "link" | "network" | "open",
+    words: string,
+    button: HTMLElement,
+  ) =>
     el(
       "div",
       { className: "banner", dataset: { testid, kind }, attributes: { role: "status" } },
@@ -21,6 +28,11 @@ export function createShareBanner(text: Text, actions: ShareActions): View {
   const content = ({ share, project, network }: AppState): HTMLElement[] => {
     const words = text.share;
     const lines: HTMLElement[] = [];
+    if (share.arrival) {
+      const cancel = textButton(text.cancel, () => actions.cancelArrival(), { testid: "cancel-arrival" });
+      lines.push(line("arrival", "info", "open", words.arriving(share.arrival.name), cancel));
+      lines.at(-1)?.insertBefore(bar, cancel);
+    }
     if (share.visiting) {
       const keep = textButton(words.keepIt, () => actions.keep(), { testid: "keep-project" });
       lines.push(line("visiting", "info", "link", words.visiting(project.name), keep));
@@ -37,7 +49,10 @@ export function createShareBanner(text: Text, actions: ShareActions): View {
     element,
     update(state) {
       const { share, project, network } = state;
-      const key = JSON.stringify([share.visiting, share.asksNetwork, project.name, network.relay]);
+      const { arrival } = share;
+      if (arrival && arrival.total > 0) bar.value = Math.min(1, arrival.done / arrival.total);
+      else bar.removeAttribute("value");
+      const key = JSON.stringify([arrival?.name, share.visiting, share.asksNetwork, project.name, network.relay]);
       if (key === shown) return;
       shown = key;
       const lines = content(state);

@@ -1,6 +1,6 @@
 import { el } from "../dom.ts";
 import type { Editor } from "../editor.ts";
-import type { Offer, OfferedFile, ShareActions } from "../state.ts";
+import type { FoundFile, Offer, OfferedFile, ShareActions } from "../state.ts";
 import { formatBytes, formatMode, type Text } from "../text.ts";
 import { textButton } from "./button.ts";
 import { openDialog } from "./dialog.ts";
@@ -18,6 +18,7 @@ export function createShareOffer(text: Text, actions: ShareActions): View {
     const words = text.share;
     let answer: "try" | "keep" | false = false;
     let isAsked = true;
+    const { found } = offer;
     const choose = (choice: typeof answer): void => {
       answer = choice;
       body.closest("dialog")?.close();
@@ -30,8 +31,10 @@ export function createShareOffer(text: Text, actions: ShareActions): View {
     const body = el(
       "div",
       { className: "offer", dataset: { testid: "offer" } },
-      el("p", { className: "small-print" }, words.offerIntro),
-      el("p", { className: "offer-count" }, isSame ? words.offerSame : words.offerCount(offer.files.length)),
+      el("p", { className: "small-print" }, found ? words.fileIntro : words.offerIntro),
+      found && createFacts(text, found),
+      (!found || found.kind === "bundle" || found.kind === "files") &&
+        el("p", { className: "offer-count" }, isSame ? words.offerSame : words.offerCount(offer.files.length)),
       settings.length > 0 &&
         el(
           "dl",
@@ -43,24 +46,28 @@ export function createShareOffer(text: Text, actions: ShareActions): View {
         "div",
         { className: "dialog-actions" },
         textButton(words.notNow, () => choose(false), { testid: "offer-dismiss" }),
-        textButton(words.keepIt, () => choose("keep"), { testid: "offer-keep" }),
-        textButton(words.tryIt, () => choose("try"), {
-          testid: "offer-try",
-          className: "primary",
-          title: words.tryHint,
-          icon: "play",
+        textButton(found ? words.openNew : words.keepIt, () => choose("keep"), {
+          testid: "offer-keep",
+          className: found ? "primary" : "",
         }),
+        !found &&
+          textButton(words.tryIt, () => choose("try"), {
+            testid: "offer-try",
+            className: "primary",
+            title: words.tryHint,
+            icon: "play",
+          }),
       ),
     );
     close = () => {
       isAsked = false;
       body.closest("dialog")?.close();
     };
-    const title = words.offerTitle(offer.name);
+    const title = found ? words.fileTitle(found.fileName) : words.offerTitle(offer.name);
     void openDialog(text, { title, className: "wide offer-dialog" }, body).then(() => {
       if (isAsked) actions.answerOffer(answer);
     });
-    body.querySelector<HTMLElement>("[data-testid=offer-try]")?.focus();
+    body.querySelector<HTMLElement>(".primary")?.focus();
   };
 
   return {
@@ -74,6 +81,38 @@ export function createShareOffer(text: Text, actions: ShareActions): View {
     },
     dispose: () => close?.(),
   };
+}
+
+/** What a file was found to be. */
+function createFacts(text: Text, found: FoundFile): HTMLElement {
+  const words = text.share;
+  const container = words.containers[found.container] ?? "";
+  const kind = [words.foundKinds[found.kind], container, formatBytes(found.sizeBytes)];
+  const rows: [string, string][] = [[words.foundKind, kind.filter((part) => part !== "").join(" · ")]];
+  if (found.kind === "disk") {
+    const system = found.fileSystem === "empty" ? words.foundEmpty : found.fileSystem;
+    const content = [
+      ...(found.partitions > 0 ? [words.foundPartitions(found.partitions)] : []),
+      system === "" ? words.foundUnknown : system,
+      ...(found.label === "" ? [] : [words.foundLabel(found.label)]),
+    ];
+    rows.push([words.foundContent, content.join(" · ")]);
+  }
+  const sizes = found.disks.map(
+    ({ name, sizeBytes }) => `${name}${sizeBytes > 0 ? ` (${formatBytes(sizeBytes)})` : ""}`,
+  );
+  if (sizes.length > 0) rows.push([words.foundDisks, sizes.join(", ")]);
+  const effect = found.startsFromDisk ? words.startsFromDisk : found.kind === "disk" ? words.attachesDisk : "";
+  return el(
+    "div",
+    {},
+    el(
+      "dl",
+      { className: "offer-settings", dataset: { testid: "found" } },
+      ...rows.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
+    ),
+    effect !== "" && el("p", { className: "small-print" }, effect),
+  );
 }
 
 /** The list of files, and beside it what differs in the chosen one. */

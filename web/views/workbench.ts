@@ -13,6 +13,7 @@ import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
 import { createPanels } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
+import { acceptArrivals } from "./share-arrivals.ts";
 import { createShareBanner } from "./share-banner.ts";
 import { createShareOffer } from "./share-offer.ts";
 import { createSnapshots } from "./snapshots.ts";
@@ -208,8 +209,7 @@ export function createWorkbench(
     notices.element,
   );
 
-  // A file dropped beside the tree would otherwise take the page's place in the tab.
-  for (const type of ["dragover", "drop"]) element.addEventListener(type, (event) => event.preventDefault());
+  const arrivals = acceptArrivals(element, text, actions.share);
 
   let openPath: string | undefined;
   let lastStatus = "";
@@ -240,6 +240,7 @@ export function createWorkbench(
     },
     dispose() {
       for (const view of [bar, offer, network, machine]) view.dispose?.();
+      arrivals.stop();
       element.remove();
     },
   };

@@ -1,0 +1,190 @@
+/**
+ * Files from outside that become projects: bundles, disk images, archives of a root file system. A file is looked at in a
+ * worker, shown, and then taken as a new project; nothing that was there before is touched.
+ */
+import type { Extent, FileInspection } from "../worker/api.ts";
+import type { Builder } from "./builder.ts";
+import type { Disks } from "./disks.ts";
+import { createProject } from "./project.ts";
+import type { ProjectDisk } from "./project-disks.ts";
+import type { Stranger } from "./share.ts";
+
+/** A file that was looked at. */
+export interface Found {
+  inspection: Exclude<FileInspection, { kind: "kernel" }>;
+  /** The project that it would become; its disks have the ids of the file. */
+  stranger: Stranger;
+  /** It starts from its own disk. */
+  startsFromDisk: boolean;
+  /** Stores what is on its disks. @returns the project's disks, under ids of their own */
+  takeDisks(signal: AbortSignal, onProgress: (done: number) => void): Promise<ProjectDisk[]>;
+}
+
+const MIB = 1024 * 1024;
+/** Whatever is not looked through by then is not worth the wait. */
+const OPEN_MS = 60_000;
+
+/** @throws Error with a sentence for the user */
+export async function openImport(file: File, opener: Builder, disks: Disks, signal: AbortSignal): Promise<Found> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS)]);
+  const inspection = await opener.inspectFile(file, limit);
+  const take = async (
+    id: string | null,
+    disk: ProjectDisk,
+    work: AbortSignal,
+    onProgress: (done: number) => void,
+  ): Promise<ProjectDisk> => {
+    const own = { ...disk, id: newId() };
+    const pipe = createPipe<Extent>();
+    // When there is no room, nobody takes what the worker has read.
+    const stop = new AbortController();
+    let sizeBytes = 0;
+    const reading = opener
+      .takeDisk(
+        file,
+        id,
+        (extent) => {
+          onProgress(extent.bytes.length);
+          return pipe.push(extent);
+        },
+        AbortSignal.any([work, stop.signal]),
+      )
+      .then((size) => {
+        sizeBytes = size;
+        pipe.end();
+      })
+      .catch((error: unknown) => pipe.fail(error));
+    try {
+      await disks.putContent(own.id, () => sizeBytes, pipe.items(), work);
+    } finally {
+      stop.abort();
+    }
+    await reading;
+    return { ...own, sizeMb: Math.max(1, Math.ceil(sizeBytes / MIB)) };
+  };
+  /** All or none: what was stored of a file that turns out to be damaged goes again. */
+  const takeAll = async (
+    wanted: readonly { id: string | null; disk: ProjectDisk }[],
+    work: AbortSignal,
+    onProgress: (done: number) => void,
+  ): Promise<ProjectDisk[]> => {
+    const taken: ProjectDisk[] = [];
+    let done = 0;
+    const count = (bytes: number): void => {
+      done += bytes;
+      onProgress(done);
+    };
+    try {
+      for (const { id, disk } of wanted) taken.push(await take(id, disk, work, count));
+    } catch (error) {
+      for (const { id } of taken) await disks.dropContent(id).catch(() => {});
+      throw error;
+    }
+    return taken;
+  };
+
+  const named = file.name.replace(/\.gz$/i, "").replace(/\.(img|raw|bin|qcow2|cpio|tar|tgz|smartos)$/i, "");
+  const { id: _, ...empty } = createProject(named.slice(0, 80) || "import", "", 0);
+  switch (inspection.kind) {
+    case "bundle": {
+      const { project, contents } = await opener.openBundle(file, limit);
+      const known = new Set(contents.map(({ id }) => id));
+      const without = project.disks.filter(({ id }) => !known.has(id));
+      return {
+        inspection,
+        stranger: { ...project, network: stranger(project.network) },
+        startsFromDisk: false,
+        async takeDisks(work, onProgress) {
+          const wanted = project.disks.filter(({ id }) => known.has(id)).map((disk) => ({ id: disk.id, disk }));
+          const taken = await takeAll(wanted, work, onProgress);
+          // A system disk without content is built when it is asked for; data that are not there are no disk.
+          return [
+            ...taken,
+            ...without.filter(({ kind }) => kind === "system").map((disk) => ({ ...disk, id: newId() })),
+          ];
+        },
+      };
+    }
+    case "files":
+      return {
+        inspection,
+        stranger: { ...empty, files: await opener.openFiles(file, limit), network: stranger(empty.network) },
+        startsFromDisk: false,
+        takeDisks: async () => [],
+      };
+    case "disk": {
+      const { fileSystem, label, partitions } = inspection.content;
+      const startsFromDisk = partitions > 0;
+      const disk: ProjectDisk = {
+        id: "",
+        name: startsFromDisk ? "system" : empty.name,
+        kind: startsFromDisk ? "system" : "data",
+        fileSystem: startsFromDisk && fileSystem === null ? "partitions" : (fileSystem ?? "unknown"),
+        label,
+        sizeMb: Math.max(1, Math.ceil((inspection.size ?? file.size) / MIB)),
+        drive: startsFromDisk ? "sda" : "sdb",
+      };
+      return {
+        inspection,
+        stranger: { ...empty, disks: [disk], network: stranger(empty.network) },
+        startsFromDisk,
+        takeDisks: (work, onProgress) => takeAll([{ id: null, disk }], work, onProgress),
+      };
+    }
+    case "kernel":
+      throw new Error(
+        `Cannot open ${file.name}: it is a kernel, and this page starts its own; a disk image with the kernel on it starts here`,
+      );
+  }
+}
+
+function stranger({ card }: Stranger["network"]): Stranger["network"] {
+  return { relay: null, ...(card ? { card } : {}), stranger: true };
+}
+
+function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** From somebody who pushes to somebody who pulls, one at a time. */
+function createPipe<T>(): {
+  push(item: T): Promise<void>;
+  end(): void;
+  fail(error: unknown): void;
+  items(): AsyncGenerator<T>;
+} {
+  let queued: { item: T; taken(): void } | null = null;
+  let ended = false;
+  let problem: { error: unknown } | null = null;
+  let wake: () => void = () => {};
+  return {
+    push: (item) =>
+      new Promise((taken) => {
+        queued = { item, taken };
+        wake();
+      }),
+    end() {
+      ended = true;
+      wake();
+    },
+    fail(error) {
+      problem = { error };
+      wake();
+    },
+    async *items() {
+      for (;;) {
+        if (problem) throw problem.error;
+        if (queued) {
+          const { item, taken }: { item: T; taken(): void } = queued;
+          queued = null;
+          yield item;
+          taken();
+        } else if (ended) return;
+        else
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+      }
+    },
+  };
+}

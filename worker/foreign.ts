@@ -1,0 +1,53 @@
+/** Files from outside, as the page asks for them: each is opened anew, and nothing of it stays here. */
+import { transfer } from "comlink";
+import type { Answer, BuilderApi, ForeignFile, ReadDisk } from "./api.ts";
+import { answer } from "./build.ts";
+import type { FileTree } from "./format/file-tree.ts";
+import type { BlockSource } from "./format/sparse-image.ts";
+import { inspectFile, openBundle, openDisk, openTree, overlayOf } from "./import.ts";
+
+type ForeignApi = Pick<BuilderApi, "inspectFile" | "openBundle" | "openFiles" | "takeDisk">;
+
+/**
+ * @param begin ends what is under way and starts something
+ * @param loadBase the default root file system
+ */
+export function foreignFiles(
+  begin: () => AbortSignal,
+  loadBase: (signal: AbortSignal) => Promise<FileTree>,
+): ForeignApi {
+  const opening = <T>(
+    { name, sizeBytes }: ForeignFile,
+    read: ReadDisk,
+    run: (source: BlockSource, options: { name: string; signal: AbortSignal }) => Promise<T>,
+  ): Promise<Answer<T>> => {
+    const signal = begin();
+    return answer(signal, () => run({ size: sizeBytes, read }, { name, signal }));
+  };
+
+  return {
+    inspectFile: (file, read) => opening(file, read, inspectFile),
+    openBundle: (file, read) =>
+      opening(file, read, async (source, options) => {
+        const { project, disks } = await openBundle(source, options);
+        return { project, contents: disks.map(({ disk, size }) => ({ id: disk.id, sizeBytes: size })) };
+      }),
+    openFiles: (file, read) =>
+      opening(file, read, async (source, options) =>
+        overlayOf(await openTree(source, options), await loadBase(options.signal)),
+      ),
+    takeDisk: (file, read, id, take) =>
+      opening(file, read, async (source, options) => {
+        const bundled =
+          id === null ? null : (await openBundle(source, options)).disks.find(({ disk }) => disk.id === id);
+        const disk = bundled ?? (await openDisk(source, options));
+        for await (const { offset, bytes } of disk.extents()) {
+          options.signal.throwIfAborted();
+          // Pieces may look into a buffer that goes on being used.
+          const own = bytes.slice();
+          await take(transfer({ offset, bytes: own }, [own.buffer]));
+        }
+        return disk.size;
+      }),
+  };
+}
