@@ -22,7 +22,7 @@ export async function fetchFile(
     throw new Error(text.notLoaded(url.href));
   });
   if (!response.ok) throw new Error(text.answered(url.href, response.status));
-  const name = decodeURIComponent(url.pathname.slice(url.pathname.lastIndexOf("/") + 1)) || url.hostname;
+  const name = decoded(url.pathname.slice(url.pathname.lastIndexOf("/") + 1)) || url.hostname;
   const total = Number(response.headers.get("content-length") ?? 0);
   const progress = show(name, response.headers.has("content-encoding") ? 0 : total);
   const parts: Blob[] = [];
@@ -38,5 +38,14 @@ export async function fetchFile(
     done += value.length;
     if (done > MOST_BYTES) throw new Error(text.cutOff(url.href, done));
     progress(done);
+  }
+}
+
+/** Servers have names that are no escaped UTF-8 as well. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
   }
 }

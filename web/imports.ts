@@ -26,7 +26,16 @@ const OPEN_MS = 60_000;
 
 /** @throws Error with a sentence for the user */
 export async function openImport(file: File, opener: Builder, disks: Disks, signal: AbortSignal): Promise<Found> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS)]);
+  const timeout = AbortSignal.timeout(OPEN_MS);
+  try {
+    return await look(file, opener, disks, AbortSignal.any([signal, timeout]));
+  } catch (error) {
+    if (!timeout.aborted) throw error;
+    throw new Error(`Cannot open ${file.name}: it was not looked through within ${OPEN_MS / 1000} seconds`);
+  }
+}
+
+async function look(file: File, opener: Builder, disks: Disks, limit: AbortSignal): Promise<Found> {
   const inspection = await opener.inspectFile(file, limit);
   const take = async (
     id: string | null,

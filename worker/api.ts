@@ -211,7 +211,7 @@ export interface BuilderApi {
   /** What a file from outside is, without taking anything of it. */
   inspectFile(file: ForeignFile, read: ReadDisk): Promise<Answer<FileInspection>>;
   openBundle(file: ForeignFile, read: ReadDisk): Promise<Answer<OpenedBundle>>;
-  /** What an archive's files are over the default ones. */
+  /** What an archive's files are over the default ones, which it replaces when it has an /init, and else adds to. */
   openFiles(file: ForeignFile, read: ReadDisk): Promise<Answer<Overlay>>;
   /**
    * Takes the content of a disk: of an image, or of one of a bundle's.

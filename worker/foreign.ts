@@ -33,9 +33,12 @@ export function foreignFiles(
         return { project, contents: disks.map(({ disk, size }) => ({ id: disk.id, sizeBytes: size })) };
       }),
     openFiles: (file, read) =>
-      opening(file, read, async (source, options) =>
-        overlayOf(await openTree(source, options), await loadBase(options.signal)),
-      ),
+      opening(file, read, async (source, options) => {
+        const tree = await openTree(source, options);
+        const overlay = overlayOf(tree, await loadBase(options.signal));
+        // Nothing boots without /init: such an archive is laid over the default system instead of taking its place.
+        return tree.has("/init") ? overlay : overlay.filter(({ kind }) => kind !== "deleted");
+      }),
     takeDisk: (file, read, id, take) =>
       opening(file, read, async (source, options) => {
         const bundled =

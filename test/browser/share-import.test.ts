@@ -66,6 +66,23 @@ const take = (page: Page, bytes: Uint8Array, name: string): Promise<string> =>
     [Buffer.from(bytes).toString("base64"), name],
   );
 
+/** How many disks and pieces of them the browser keeps. */
+const stored = (page: Page): Promise<number[]> =>
+  page.evaluate(async () => {
+    const settle = <T>(request: IDBRequest<T>): Promise<T> =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const database = await settle(indexedDB.open("smart-os-disks"));
+    const transaction = database.transaction(["disks", "chunks"]);
+    const counts = await Promise.all(
+      ["disks", "chunks"].map((store) => settle(transaction.objectStore(store).count())),
+    );
+    database.close();
+    return counts;
+  });
+
 async function save(page: Page, kind: "bundle" | "disk-qcow2" | "initramfs"): Promise<Buffer> {
   const text = await page.evaluate(async (wanted) => {
     const bytes = new Uint8Array(await (await window.smartos.exportImage(wanted)).arrayBuffer());
@@ -119,6 +136,7 @@ describe("an import", () => {
     // Damaged or hostile: a sentence, and nothing is left of it.
     const names = () => page.evaluate(() => window.smartos.state().project.name);
     const last = await names();
+    const kept = await stored(page);
     const cut = bundle.subarray(0, bundle.length - 3000);
     expect(await take(page, cut, "cut.smartos")).toMatch(/^Cannot open cut\.smartos: /);
     const bent = Buffer.from(bundle);
@@ -130,6 +148,7 @@ describe("an import", () => {
     const kernel = readFileSync(join(import.meta.dirname, "../../public/system/bzImage"));
     expect(await take(page, kernel, "vmlinuz")).toMatch(/^Cannot open vmlinuz: it is a kernel/);
     expect(await names()).toBe(last);
+    await expect.poll(() => stored(page)).toEqual(kept);
 
     await testid(page, "project-menu").click();
     expect(await page.getByRole("menuitemradio").allInnerTexts()).toEqual([
@@ -181,7 +200,8 @@ describe("an import", () => {
     await page.getByRole("menuitem", { name: "Open a file" }).click();
     await (await chooser).setFiles(at("root.tar.gz"));
     expect(await found.innerText()).toContain("An archive of a root file system · tar");
-    expect(await testid(page, "offer").locator('.offer-file[data-origin="added"]').allInnerTexts()).toEqual([
+    // Without an /init it adds to the default system.
+    expect(await testid(page, "offer").locator(".offer-file").allInnerTexts()).toEqual([
       expect.stringContaining("/etc/from-tar"),
     ]);
     await testid(page, "offer-dismiss").click();
