@@ -51,7 +51,7 @@ afterAll(async () => {
 });
 
 const running = (page: Page) =>
-  page.waitForFunction(() => window.smartos.state().status === "running", null, { timeout: 90_000 });
+  page.waitForFunction(() => window.smartos?.state().status === "running", null, { timeout: 90_000 });
 
 /** Gives a file to the page's own function. @returns the new project's name, or the sentence of the refusal */
 const take = (page: Page, bytes: Uint8Array, name: string): Promise<string> =>

@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const NAME = "<img src=x onerror=alert(1)>";
 const running = (page: Page) =>
-  page.waitForFunction(() => window.smartos.state().status === "running", null, { timeout: 60_000 });
+  page.waitForFunction(() => window.smartos?.state().status === "running", null, { timeout: 60_000 });
 const projects = async (page: Page): Promise<string[]> => {
   await testid(page, "project-menu").click();
   const names = await page.getByRole("menuitemradio").allInnerTexts();
