@@ -2,38 +2,18 @@
  * Boot times in Chromium against QEMU with the same kernel and the same files, turn by turn in one run, and what a
  * first visit costs. Absolute times are this machine's; the ratios are what counts.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { ready, type Site, startSite } from "../test/browser/page.ts";
 import { bootGuest, buildTestInitramfs, ROOT } from "../test/machine/guest.ts";
-import { DEFAULT_COMMAND_LINE } from "../web/project.ts";
+import { bootQemu } from "./qemu.ts";
 import { atMost, bounded, median, publish, type Row } from "./table.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 5);
 const scratch = mkdtempSync(join(tmpdir(), "smart-os-bench-"));
-
-/** Process start to the first prompt. */
-async function bootQemu(initramfs: string): Promise<number> {
-  const startedAt = performance.now();
-  const qemu = spawn("qemu-system-i386", [
-    ...["-m", "128", "-nographic", "-no-reboot", "-kernel", join(ROOT, "public/system/bzImage"), "-initrd", initramfs],
-    ...["-append", DEFAULT_COMMAND_LINE, "-nic", "none", "-accel", "tcg"],
-  ]);
-  let output = "";
-  const ms = await new Promise<number>((resolve, reject) => {
-    qemu.on("error", reject);
-    qemu.stdout.on("data", (bytes: Buffer) => {
-      output += bytes.toString();
-      if (output.includes("\u001b]133;A")) resolve(performance.now() - startedAt);
-    });
-    setTimeout(() => reject(new Error(`QEMU came to no prompt:\n${output.slice(-1000)}`)), 60_000).unref();
-  });
-  qemu.kill("SIGKILL");
-  return ms;
-}
 
 /** The emulator in Node, switched on to the first prompt: ours, or v86 as it comes with a kernel that unpacks itself. */
 async function bootNode(initramfs: Uint8Array<ArrayBuffer>, isStock: boolean): Promise<number> {
@@ -157,14 +137,13 @@ function copyByTar({ files, bytes }: Load): number {
   return median(times);
 }
 
-/** What the browser gets of the page itself: everything but the system's files and the emulator. */
+/** What the browser gets of the page itself, without the system's files and what it keeps for later visits. */
 function weigh(): { page: number; emulator: number } {
   const dist = join(ROOT, "dist");
   const sizes = { page: 0, emulator: 0 };
   for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
     const path = join(entry.parentPath, entry.name);
-    if (!entry.isFile() || /\.(br|gz|map)$/.test(entry.name) || path.includes("/system/") || entry.name.startsWith("."))
-      continue;
+    if (!entry.isFile() || !/\.(html|css|js|wasm)$/.test(entry.name) || entry.name === "offline.js") continue;
     const small = statSync(`${path}.br`, { throwIfNoEntry: false }) ?? statSync(path);
     sizes[entry.name.endsWith(".wasm") ? "emulator" : "page"] += small.size;
   }
