@@ -99,6 +99,7 @@ export function createActions(parts: ActionParts): Actions {
       // A cold boot that nobody wanted may be a warm one now.
       void parts.boot(coldReason === null ? mode : "warm").catch(() => {});
     },
+    bootCold: () => void parts.boot("cold").catch(() => {}),
     powerOn: boot,
     powerOff: () => void session.shutdown(),
     pause: () => void session.pause(),

@@ -234,7 +234,7 @@ async function start(): Promise<void> {
     // Files that no project has: the project is not what the machine was built from.
     setRunning: (same) => workspace.setRunning(same ? version(same) : { files: [], commandLine: "", memoryMb: 0 }),
     run: (command, timeoutMs) => session.run(command, timeoutMs),
-    bootAnew: () => void boot("cold").catch(() => {}),
+    bootAnew: () => void boot("warm").catch(() => {}),
     resumes: settings.resumes ?? false,
     rememberResumes: (resumes) => writeSettings({ resumes }),
   });
@@ -297,7 +297,7 @@ async function start(): Promise<void> {
   };
   const bootFirst = async (): Promise<void> => {
     if (wishes.boot && wishes.boot !== "off") await boot(wishes.boot);
-    else if (isGuest) await boot("cold");
+    else if (isGuest) await boot("warm");
     else await goOnOrBoot();
   };
   let editor: Promise<Editor> | null = null;

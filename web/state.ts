@@ -372,6 +372,8 @@ export interface Actions {
 
   applyAndReboot(): void;
   restart(): void;
+  /** From power-on: BIOS, kernel, initramfs. */
+  bootCold(): void;
   powerOn(): void;
   powerOff(): void;
   pause(): void;

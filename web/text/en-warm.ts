@@ -9,6 +9,8 @@ export const enWarm = {
     files:
       "What your project changes of the default files goes to the program that waits in that machine as process 1.",
   },
+  bootCold: "Boot cold",
+  bootColdHelp: "From power-on: BIOS, kernel, initramfs",
   cold: (reason: ColdReason, detail: string): string =>
     ({
       memory: "Cold boot: there is no saved state for so much memory.",

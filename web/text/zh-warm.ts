@@ -7,6 +7,8 @@ export const zhWarm: typeof enWarm = {
     restore: "不从加电开始，而是从保存的状态取出一台内核已就绪的机器。",
     files: "项目对默认文件的改动交给在那台机器里以 1 号进程等待的程序。",
   },
+  bootCold: "冷启动",
+  bootColdHelp: "从加电开始：BIOS、内核、initramfs",
   cold: (reason, detail) =>
     ({
       memory: "冷启动：没有这种内存大小的保存状态。",

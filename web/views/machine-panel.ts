@@ -31,7 +31,7 @@ export function createMachinePanel(
   let shown: MachineTab = "terminal";
   const problem = createProblemCard(text, actions);
   const overlay = createMachineOverlay(text, actions);
-  const timeline = createTimeline(text);
+  const timeline = createTimeline(text, actions);
   const tools = createTerminalTools(text, terminal);
   const keys = createTouchKeys(text, terminal);
   const screen = createScreen(text, actions, container);

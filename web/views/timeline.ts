@@ -1,7 +1,7 @@
 import { el } from "../dom.ts";
-import type { AppState } from "../state.ts";
+import type { Actions, AppState } from "../state.ts";
 import { formatMs, type Text } from "../text.ts";
-import { iconButton, setIcon } from "./button.ts";
+import { iconButton, setIcon, textButton } from "./button.ts";
 import { readPreference, writePreference } from "./preference.ts";
 import { createTimelineRow, type TimelineRow } from "./timeline-row.ts";
 import type { View } from "./view.ts";
@@ -14,7 +14,7 @@ const STILL_MS = 500;
 const TICK_STEPS_MS = [100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 60_000];
 
 /** The boot as bars on one time axis, live while it happens. */
-export function createTimeline(text: Text): View {
+export function createTimeline(text: Text, actions: Pick<Actions, "bootCold">): View {
   let state: AppState | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let isFolded = readPreference<boolean>("timeline-folded", false);
@@ -29,6 +29,11 @@ export function createTimeline(text: Text): View {
   const empty = el("p", { className: "soft timeline-empty" }, text.timelineEmpty);
   const cold = el("p", { className: "soft", hidden: true, dataset: { testid: "cold-reason" } });
   const body = el("div", { className: "timeline-body" }, axis, bars, cold, empty);
+  const bootCold = textButton(text.warm.bootCold, () => actions.bootCold(), {
+    className: "quiet small",
+    title: text.warm.bootColdHelp,
+    testid: "boot-cold",
+  });
   const fold = iconButton("down", "", () => setFolded(!isFolded), "fold-timeline");
   const element = el(
     "section",
@@ -44,6 +49,7 @@ export function createTimeline(text: Text): View {
       fold,
       el("h2", {}, text.timeline),
       el("span", { className: "space" }),
+      bootCold,
       total,
     ),
     body,
@@ -78,6 +84,7 @@ export function createTimeline(text: Text): View {
       row.update(bar, now, length);
     }
     empty.hidden = timeline.length > 0;
+    bootCold.hidden = machine.mode !== "warm" || machine.status === "off" || isLive();
     cold.hidden = machine.coldReason === null;
     cold.textContent = machine.coldReason ?? "";
     axis.hidden = timeline.length === 0;
