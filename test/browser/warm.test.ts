@@ -36,6 +36,12 @@ describe("a warm boot", () => {
     await expect.poll(async () => (await state(page)).status, { timeout: 60_000 }).toBe("booting");
     await expect.poll(async () => (await state(page)).status, { timeout: 60_000 }).toBe("running");
     expect((await state(page)).boot).toBe("warm");
+    // Whoever wants to see the kernel start asks for it.
+    await page.getByTestId("boot-cold").click();
+    await expect
+      .poll(() => state(page), { timeout: 60_000 })
+      .toMatchObject({ boot: "cold", status: "running", coldReason: null });
+    expect(await page.getByTestId("boot-cold").isVisible()).toBe(false);
     // What the builder refuses is refused in the same words.
     const refusal = await page.evaluate(async () => {
       await window.smartos.writeFile("/srv/large", new Uint8Array(70e6));
