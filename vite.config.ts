@@ -140,7 +140,7 @@ export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator(), system(), withoutOffline(), withoutPolicy()],
+  plugins: [rootfs(), emulator(), system(), listing(), withoutOffline(), withoutPolicy()],
   worker: { format: "es", plugins: () => [rootfs(), system(), listing()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });
