@@ -24,7 +24,8 @@ describe("Linux guests on the relay", () => {
     if (request.url === "/slow") {
       response.write(body.subarray(0, 1 << 20));
       setTimeout(() => response.end(body.subarray(1 << 20)), 700);
-    } else response.end(request.url === "/small" ? "hello from outside\n" : body);
+    } else if (request.url === "/endless") response.write(body.subarray(0, 1 << 20));
+    else response.end(request.url === "/small" ? "hello from outside\n" : body);
   });
   let relay: TestRelay;
   let one: OnlineGuest;
@@ -127,7 +128,7 @@ describe("Linux guests on the relay", () => {
   });
 
   it("get a reset on connections that they had when they were saved, if they are asked for them", async () => {
-    await one.run(`(wget -q -O /tmp/slow http://10.0.2.2:${port}/slow; echo "ended with $?") >/tmp/said 2>&1 &`);
+    await one.run(`(wget -q -O /tmp/slow http://10.0.2.2:${port}/endless; echo "ended with $?") >/tmp/said 2>&1 &`);
     await one.run("until [ -s /tmp/slow ]; do usleep 20000; done");
     // Another guest for the relay, as after a saved state is taken up on another day.
     one.client.websocket.terminate();
