@@ -2,7 +2,7 @@
  * Disks against native tools and against a disk in memory: building them, writing to them from a guest, booting from
  * them. All in a browser with a profile on the medium, since a private window's storage is memory.
  */
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,7 @@ import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { startBench } from "../test/browser/bench.ts";
 import { ready, startSite } from "../test/browser/page.ts";
 import { chromePath } from "../tools/setup.mjs";
+import { bootQemuDisk } from "./qemu.ts";
 import { asFastAs, atMost, bounded, median, publish, type Row } from "./table.ts";
 
 /** `tsx bench/disks.ts 5 guests` measures one part alone. */
@@ -196,25 +197,6 @@ async function guests(): Promise<{ rows: Row[]; details: object }> {
   return { rows, details: { times, transactions } };
 }
 
-/** Process start to the first prompt. */
-async function bootQemu(image: string): Promise<number> {
-  const startedAt = performance.now();
-  const qemu = spawn("qemu-system-i386", [
-    ...["-m", "128", "-nographic", "-no-reboot", "-nic", "none", "-accel", "tcg", "-snapshot", "-hda", image],
-  ]);
-  let output = "";
-  const ms = await new Promise<number>((resolve, reject) => {
-    qemu.on("error", reject);
-    qemu.stdout.on("data", (bytes: Buffer) => {
-      output += bytes.toString();
-      if (output.includes("\u001b]133;A")) resolve(performance.now() - startedAt);
-    });
-    setTimeout(() => reject(new Error(`QEMU came to no prompt:\n${output.slice(-1000)}`)), 60_000).unref();
-  });
-  qemu.kill("SIGKILL");
-  return ms;
-}
-
 async function boots(): Promise<{ rows: Row[]; details: object }> {
   say("boots from disk");
   const site = await startSite();
@@ -236,7 +218,7 @@ async function boots(): Promise<{ rows: Row[]; details: object }> {
   const ours: number[] = [];
   const qemu: number[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    qemu.push(await bootQemu(image));
+    qemu.push(await bootQemuDisk(image));
     ours.push(await page.evaluate(async () => (await window.smartos.boot({ mode: "disk" })).promptMs));
   }
   await site.close();
