@@ -72,6 +72,22 @@ function holdTimer(heldMs: number): void {
   window.setInterval = held as typeof window.setInterval;
 }
 
+/**
+ * What is seen of the page by now, its views have heard of: the browser tells a frame's observers one after the other,
+ * oldest first.
+ */
+const observed = (page: Page) =>
+  page.evaluate(
+    () =>
+      new Promise<void>((resolve) => {
+        const observer = new IntersectionObserver(() => {
+          observer.disconnect();
+          resolve();
+        });
+        observer.observe(document.body);
+      }),
+  );
+
 /** The same with the network's panel in front. */
 async function open(query: string, viewport = DESK, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await visit(query, viewport, options);
@@ -405,12 +421,14 @@ describe("looking for ports", () => {
     await expect.poll(() => looks(page)).toBe(3);
     await page.getByTestId("place-disks").click();
     await expect.poll(() => page.getByTestId("network").isVisible()).toBe(false);
+    await observed(page);
     await page.getByTestId("place-network").click();
     await expect.poll(() => looks(page)).toBe(4);
     await page.evaluate(() => window.passTime());
     expect(await looks(page)).toBe(5);
     await page.getByTestId("place-disks").click();
     await expect.poll(() => page.getByTestId("network").isVisible()).toBe(false);
+    await observed(page);
     await page.evaluate(() => window.passTime());
     expect(await looks(page)).toBe(5);
     await page.context().close();

@@ -231,13 +231,13 @@ describe("booting", () => {
           this.#isBuilder = options?.name?.includes("system") ?? false;
         }
         override postMessage(message: unknown, transfer?: unknown): void {
-          super.postMessage(message, transfer as Transferable[]);
-          if (!this.#isBuilder || killed) return;
+          if (!this.#isBuilder || killed) return super.postMessage(message, transfer as Transferable[]);
           killed = true;
+          // What it does not hear of it cannot finish first.
           setTimeout(() => {
             this.terminate();
             this.dispatchEvent(new ErrorEvent("error", { message: "killed by the test" }));
-          }, 1);
+          });
         }
       } as typeof Worker;
     });
