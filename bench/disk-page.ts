@@ -76,7 +76,7 @@ const bench = {
       sizeMb,
       fileSystem: "ext4",
       commandLine: "console=ttyS0",
-      identity: IDENTITY,
+      label: IDENTITY.label,
     });
     const ms = performance.now() - startedAt;
     if (!result.ok) throw new Error(result.problem);
@@ -90,7 +90,7 @@ const bench = {
       sizeMb,
       fileSystem: "ext4",
       commandLine: "console=ttyS0",
-      identity: IDENTITY,
+      label: IDENTITY.label,
     });
     if (!result.ok) throw new Error(result.problem);
     return Promise.all(

@@ -1,4 +1,5 @@
 /** `smart-os build`: a project becomes an image. */
+import { SYSTEM_DISK } from "../web/project.ts";
 import type { SparseImage } from "../worker/api.ts";
 import { buildDisk, build as buildInitramfs } from "../worker/build.ts";
 import { encodeBundle } from "../worker/bundle.ts";
@@ -8,7 +9,6 @@ import type { FileTree } from "../worker/format/file-tree.ts";
 import { encodeCompressedQcow2 } from "../worker/format/qcow2.ts";
 import { encodeTar, tarEntriesOf } from "../worker/format/tar.ts";
 import { encodeVmdk } from "../worker/format/vmdk.ts";
-import { projectIdentity } from "../worker/identity.ts";
 import { composeIso } from "../worker/iso.ts";
 import { composeTree } from "../worker/recipe.ts";
 import type { SharedProject } from "../worker/shared-project.ts";
@@ -18,7 +18,6 @@ import { CliError, UsageError } from "./problem.ts";
 import { type LoadedProject, loadProject } from "./project.ts";
 import { readInputs, readSystem } from "./system.ts";
 
-const SYSTEM_DISK_MB = 64;
 const MOST_DISK_MB = 64 * 1024;
 const FILE_SYSTEMS = ["ext2", "ext3", "ext4"] as const;
 const CLUSTER_BYTES = 64 * 1024;
@@ -97,16 +96,15 @@ async function diskOf({ project, disks, options }: Context): Promise<DiskStream>
 
 export async function buildSystemDisk(project: SharedProject, options: Options = {}): Promise<SparseImage> {
   const listed = project.disks.find(({ kind }) => kind === "system");
-  const sizeMb = options.size === undefined ? (listed?.sizeMb ?? SYSTEM_DISK_MB) : Number(options.size);
+  const sizeMb = options.size === undefined ? (listed?.sizeMb ?? SYSTEM_DISK.sizeMb) : Number(options.size);
   if (!Number.isInteger(sizeMb) || sizeMb < 1 || sizeMb > MOST_DISK_MB)
     throw new UsageError(`Cannot build a disk of ${options.size} MB: --size takes 1 to ${MOST_DISK_MB}`);
   const wish = options["file-system"] ?? listed?.fileSystem;
-  const fileSystem = FILE_SYSTEMS.find((known) => known === wish) ?? "ext4";
+  const fileSystem = FILE_SYSTEMS.find((known) => known === wish) ?? SYSTEM_DISK.fileSystem;
   if (options["file-system"] !== undefined && fileSystem !== wish)
     throw new UsageError(`Cannot build a disk with ${wish}: --file-system takes ${FILE_SYSTEMS.join(", ")}`);
-  const identity = await projectIdentity(project, listed?.label ?? "");
   const { files: overlay, commandLine } = project;
-  const request = { overlay, sizeMb, fileSystem, commandLine, identity };
+  const request = { overlay, sizeMb, fileSystem, commandLine, label: listed?.label ?? SYSTEM_DISK.label };
   const result = await buildDisk(request, readInputs(), never, () => {});
   if (!result.ok) throw new CliError(result.problem);
   return result.image;

@@ -29,9 +29,12 @@ function describe(found: FileInspection): string {
       return lines.join("\n");
     }
     case "disk": {
-      const { fileSystem, label, partitions } = found.content;
+      const { fileSystem, label, partitions, boots } = found.content;
       const inside = fileSystem === null ? "nothing that is known" : fileSystem;
-      const where = partitions > 0 ? `${partitions} partition${partitions > 1 ? "s" : ""}, the first ` : "";
+      const where =
+        partitions > 0
+          ? `${partitions} partition${partitions > 1 ? "s" : ""}${boots ? " with boot code" : ""}, the first `
+          : "";
       const name = label === "" ? "" : ` labelled "${label}"`;
       const own = found.size === null ? "size unknown until it is unpacked" : size(found.size);
       return `disk image: ${found.container}, ${own}; ${where}${inside}${name}`;

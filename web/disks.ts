@@ -12,7 +12,7 @@ import { hasLocks } from "./disk-locks.ts";
 import type { DiskContent, DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
 import type { DriveDevice } from "./drives.ts";
 import { emptyDrive } from "./drives.ts";
-import { type Project, ProjectError } from "./project.ts";
+import { type Project, ProjectError, SYSTEM_DISK } from "./project.ts";
 import {
   addDisk,
   attachDisk,
@@ -132,7 +132,6 @@ export interface DisksParts {
 }
 
 const MIB = 1024 * 1024;
-const SYSTEM_DISK_MB = 64;
 /** What is removed can be brought back for this long. */
 const UNDO_MS = 60_000;
 /** A disk that no project has is taken for one that is just being made until then. */
@@ -197,9 +196,7 @@ export function createDisks(parts: DisksParts): Disks {
     id: `${workspace.project.id}-system`,
     name: text().systemDisk,
     kind: "system",
-    fileSystem: "ext4",
-    label: "smart-os",
-    sizeMb: SYSTEM_DISK_MB,
+    ...SYSTEM_DISK,
     drive: DRIVES[0],
   });
   /** The project's system disk, which becomes one of its disks when it is first asked for. */
@@ -287,7 +284,7 @@ export function createDisks(parts: DisksParts): Disks {
       sizeMb: disk.sizeMb,
       fileSystem: disk.fileSystem as "ext2" | "ext3" | "ext4",
       commandLine: project.commandLine,
-      identity: identity(disk.label),
+      label: disk.label,
     };
     const { image } = succeed(await builder.buildDisk(request, { signal, onProgress }));
     await disks.put(disk.id, image.size, image.extents, { signal });

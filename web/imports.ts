@@ -122,13 +122,13 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
         takeDisks: async () => [],
       };
     case "disk": {
-      const { fileSystem, label, partitions } = inspection.content;
-      const startsFromDisk = partitions > 0;
+      const { fileSystem, label, partitions, boots: startsFromDisk } = inspection.content;
       const disk: ProjectDisk = {
         id: "",
         name: startsFromDisk ? "system" : empty.name,
         kind: startsFromDisk ? "system" : "data",
-        fileSystem: startsFromDisk && fileSystem === null ? "partitions" : (fileSystem ?? "unknown"),
+        fileSystem:
+          partitions > 0 && (fileSystem === null || !startsFromDisk) ? "partitions" : (fileSystem ?? "unknown"),
         label,
         sizeMb: Math.max(1, Math.ceil((inspection.size ?? file.size) / MIB)),
         drive: startsFromDisk ? "sda" : "sdb",

@@ -50,6 +50,8 @@ export const DEFAULT_COMMAND_LINE = "console=tty0 console=ttyS0 tsc=reliable";
  */
 const STAY_IN_MEMORY = "root=/dev/ram0 rootfstype=tmpfs";
 export const DEFAULT_MEMORY_MB = 128;
+/** The system disk as long as a project says nothing else of it. */
+export const SYSTEM_DISK = { sizeMb: 64, fileSystem: "ext4", label: "smart-os" } as const;
 export const MEMORY_SIZES_MB = [32, 64, 128, 256, 512] as const;
 /** COMMAND_LINE_SIZE of Linux on x86, less the terminating zero. */
 const MAX_COMMAND_LINE = 2047;

@@ -93,10 +93,13 @@ export interface DiskRequest {
   fileSystem: "ext2" | "ext3" | "ext4";
   /** What GRUB gives the kernel beside `root=`. */
   commandLine: string;
-  identity: DiskIdentity;
+  /** Of the file system. Its UUID and its times come from the rest: the same request makes the same bytes. */
+  label: string;
+  /** A bzImage in place of the one that was built. */
+  kernel?: Uint8Array;
 }
 
-/** What would differ from one disk to the next by chance: given, so that the same request makes the same bytes. */
+/** What tells one disk from the next. */
 export interface DiskIdentity {
   /** 16 bytes, of the file system or the swap area. */
   uuid: Uint8Array;

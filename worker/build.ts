@@ -21,6 +21,7 @@ import { rebuildDisk } from "./disk-content.ts";
 import { FormatError } from "./format/file-tree.ts";
 import type { BlockSource } from "./format/sparse-image.ts";
 import { hashSha256 } from "./hash.ts";
+import { systemDiskIdentity } from "./identity.ts";
 import { buildInitramfs, MemoryError } from "./initramfs.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
 import { UnavailableError } from "./sources.ts";
@@ -88,7 +89,7 @@ export function buildDisk(
     signal.throwIfAborted();
     const tree = composeTree(parts, inputs.defaults, request.overlay);
     onProgress({ step: "tree", done: tree.size, total: tree.size });
-    const image = composeDisk(tree, diskParts, request);
+    const image = composeDisk(tree, diskParts, request, await systemDiskIdentity(request));
     onProgress({ step: "pack", done: tree.size, total: tree.size });
     return { ok: true, image: inOneBuffer(image), buildMs: performance.now() - startedAt };
   });

@@ -1,5 +1,5 @@
 /** Bootable disks from projects, and empty data disks. */
-import type { DiskRequest, FormatRequest } from "./api.ts";
+import type { DiskIdentity, DiskRequest, FormatRequest } from "./api.ts";
 import { encodeCpio } from "./format/cpio.ts";
 import { encodeExt } from "./format/extfs.ts";
 import { FileTree, type TreeEntry } from "./format/file-tree.ts";
@@ -29,8 +29,13 @@ const COMMAND_LINE = "/boot/grub/cmdline.cfg";
  * @param tree the project's root file system; the files of /boot are added to it
  * @throws FormatError for what does not fit
  */
-export function composeDisk(tree: FileTree, { kernel, grub }: DiskParts, request: DiskRequest): SparseImage {
-  const { sizeMb, fileSystem, commandLine, identity } = request;
+export function composeDisk(
+  tree: FileTree,
+  { kernel, grub }: DiskParts,
+  request: DiskRequest,
+  identity: DiskIdentity,
+): SparseImage {
+  const { sizeMb, fileSystem, commandLine } = request;
   const initramfs = encodeCpio(initramfsOf(tree));
   const add = (path: string, content: Uint8Array): void =>
     tree.replace({
@@ -42,7 +47,7 @@ export function composeDisk(tree: FileTree, { kernel, grub }: DiskParts, request
       gid: 0,
       mtime: identity.time,
     } satisfies TreeEntry);
-  add(KERNEL, kernel);
+  add(KERNEL, request.kernel ?? kernel);
   add(INITRAMFS, initramfs);
   add(COMMAND_LINE, new TextEncoder().encode(`set cmdline=${quoteForGrub(commandLine)}\n`));
 

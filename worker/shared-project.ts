@@ -83,8 +83,13 @@ export async function hashProject(project: SharedProject): Promise<string> {
   for (const file of project.files) if (file.kind === "file") sums.push(await hashSha256(file.content));
   // The order of keys in memory says nothing.
   const { files, disks, network, ...rest } = { ...project, createdAt: 0, updatedAt: 0 };
-  const json = [rest, network, disks, files].map((part) => JSON.stringify(part, (_, value) => ordered(value)));
+  const json = [rest, network, disks, files].map(jsonInOrder);
   return hashSha256(new TextEncoder().encode(JSON.stringify([json, sums])));
+}
+
+/** The same text whatever order keys came into being in; bytes are left out. */
+export function jsonInOrder(value: unknown): string {
+  return JSON.stringify(value, (_, part) => ordered(part));
 }
 
 function ordered(value: unknown): unknown {

@@ -1,82 +1,105 @@
-/** An image built in the page has the bytes of one that the command line builds. */
-import { spawnSync } from "node:child_process";
+/** What the page makes of a project has the bytes of what the command line makes of it, whatever the kind. */
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ImageKind } from "../../web/smartos.ts";
 import { ROOT } from "../machine/guest.ts";
 import { scratchFolder } from "../oracle/images.ts";
-import { type Bench, startBench } from "./bench.ts";
-
-/** The project of a folder with two files, through the page's builder and its formats. */
-const SCRIPT = `
-  import { createBuilder } from "/builder.ts";
-  import { encodeBundle } from "/@fs${ROOT}/worker/bundle.ts";
-  import { deflateCluster, gzipDisk } from "/@fs${ROOT}/worker/compress.ts";
-  import { streamOf } from "/@fs${ROOT}/worker/format/disk-stream.ts";
-  import { encodeCompressedQcow2 } from "/@fs${ROOT}/worker/format/qcow2.ts";
-  import { projectIdentity } from "/@fs${ROOT}/worker/identity.ts";
-  import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "/project.ts";
-  const builder = createBuilder(new URL("/system/", location.href));
-  const text = (value) => new TextEncoder().encode(value);
-  const project = {
-    version: 1, name: "folder", components: [], commandLine: DEFAULT_COMMAND_LINE, memoryMb: DEFAULT_MEMORY_MB, disks: [],
-    network: { relay: null }, createdAt: 0, updatedAt: 0,
-    files: [
-      { path: "/etc/hostname", kind: "file", mode: 0o644, content: text("same\\n") },
-      { path: "/root/run", kind: "file", mode: 0o755, content: text("#!/bin/sh\\n".repeat(50000)) },
-    ],
-  };
-  const hex = async (bytes) =>
-    [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  const whole = async (parts) => {
-    const pieces = [];
-    for await (const part of parts) pieces.push(part.offset === undefined ? part : part.bytes);
-    return pieces;
-  };
-  const sums = async () => {
-    const identity = await projectIdentity(project, "");
-    const request = { overlay: project.files, sizeMb: 64, fileSystem: "ext4", commandLine: project.commandLine, identity };
-    const { image } = await builder.buildDisk(request);
-    const packed = await whole(encodeCompressedQcow2(streamOf(image), deflateCluster));
-    const join = async (pieces) => hex(await new Blob(pieces).arrayBuffer());
-    return {
-      // Its header comes last.
-      qcow2: await join([packed.at(-1), ...packed.slice(0, -1)]),
-      "img.gz": await join(await whole(gzipDisk(streamOf(image)))),
-      smartos: await join(await whole(encodeBundle(project, new Map()))),
-    };
-  };
-  window.bench = { sums };
-`;
+import { type Site, startSite } from "./page.ts";
 
 const scratch = scratchFolder("same");
-let bench: Bench;
-beforeAll(async () => {
-  bench = await startBench(SCRIPT);
-});
-afterAll(() => bench.close());
+/** Kinds of the page, and their endings on the command line. */
+const KINDS: Partial<Record<ImageKind, string>> = {
+  "disk-raw": "img",
+  "disk-raw-gz": "img.gz",
+  "disk-qcow2": "qcow2",
+  "disk-vmdk": "vmdk",
+  "disk-iso": "iso",
+  "rootfs-tar": "tar.gz",
+  initramfs: "cpio.gz",
+  kernel: "bzImage",
+};
+const SCRIPT = "#!/bin/sh\n".repeat(50_000);
 
-declare const window: { bench: { sums(): Promise<Record<string, string>> } };
+let site: Site;
+beforeAll(async () => {
+  site = await startSite();
+});
+afterAll(() => site.close());
+
+const sumOf = (name: string): string =>
+  createHash("sha256")
+    .update(readFileSync(join(scratch, name)))
+    .digest("hex");
+
+const sumInPage = (page: Page, kind: ImageKind): Promise<string> =>
+  page.evaluate(async (wanted) => {
+    const bytes = await (await window.smartos.exportImage(wanted)).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }, kind);
+
+async function save(page: Page, name: string): Promise<void> {
+  const started = page.waitForEvent("download");
+  await page.evaluate(async () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await window.smartos.exportImage("bundle"));
+    link.download = "file";
+    link.click();
+  });
+  await (await started).saveAs(join(scratch, name));
+}
+
+function build(project: string, output: string): void {
+  const words = [join(ROOT, "cli/smart-os.mjs"), "build", project, "-q", "-o", output];
+  expect(spawnSync(process.execPath, words, { cwd: scratch, encoding: "utf8" })).toMatchObject({
+    status: 0,
+    stderr: "",
+  });
+}
 
 describe("the page and the command line", () => {
-  it("make the same bytes of the same project", async () => {
+  it("make the same bytes of the same project, of every kind", async () => {
+    const page = await site.open("?boot=off");
+    await page.evaluate(async (script) => {
+      await window.smartos.writeFile("/etc/hostname", "same\n");
+      await window.smartos.writeFile("/root/run", script, { mode: 0o755 });
+      await window.smartos.removeFile("/etc/banner");
+    }, SCRIPT);
+    await save(page, "before.smartos");
+    const sums: Record<string, string> = {};
+    for (const kind of Object.keys(KINDS) as ImageKind[]) sums[kind] = await sumInPage(page, kind);
+    // Now the system disk has been built, and its content is in the bundle.
+    await save(page, "after.smartos");
+    for (const [kind, ending] of Object.entries(KINDS)) {
+      // A vmdk has its own name in it.
+      build("before.smartos", `smart-os.${ending}`);
+      expect(sumOf(`smart-os.${ending}`), kind).toBe(sums[kind]);
+    }
+    build("after.smartos", "again.img");
+    expect(sumOf("again.img")).toBe(sums["disk-raw"]);
+    for (const bundle of ["before", "after"]) {
+      build(`${bundle}.smartos`, `${bundle}-again.smartos`);
+      expect(sumOf(`${bundle}-again.smartos`)).toBe(sumOf(`${bundle}.smartos`));
+    }
+    await page.context().close();
+
+    // A folder has the same files, and so has its disk; deleted ones it cannot have.
     mkdirSync(join(scratch, "folder/etc"), { recursive: true });
     mkdirSync(join(scratch, "folder/root"));
     writeFileSync(join(scratch, "folder/etc/hostname"), "same\n");
-    writeFileSync(join(scratch, "folder/root/run"), "#!/bin/sh\n".repeat(50_000), { mode: 0o755 });
-    const page = await bench.open();
-    const sums = await page.evaluate(() => window.bench.sums());
-    for (const kind of Object.keys(sums)) {
-      const words = [join(ROOT, "cli/smart-os.mjs"), "build", "folder", "-q", "-o", `x.${kind}`];
-      expect(spawnSync(process.execPath, words, { cwd: scratch, encoding: "utf8" })).toMatchObject({
-        status: 0,
-        stderr: "",
-      });
-      const own = createHash("sha256")
-        .update(readFileSync(join(scratch, `x.${kind}`)))
-        .digest("hex");
-      expect(sums[kind], kind).toBe(own);
-    }
+    writeFileSync(join(scratch, "folder/root/run"), SCRIPT, { mode: 0o755 });
+    const other = await site.open("?boot=off");
+    await other.evaluate(async (script) => {
+      await window.smartos.writeFile("/etc/hostname", "same\n");
+      await window.smartos.writeFile("/root/run", script, { mode: 0o755 });
+    }, SCRIPT);
+    build("folder", "folder.img");
+    expect(sumOf("folder.img")).toBe(await sumInPage(other, "disk-raw"));
+    execFileSync("/sbin/sfdisk", ["-l", join(scratch, "folder.img")], { stdio: "pipe" });
+    await other.context().close();
   });
 });

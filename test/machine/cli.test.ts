@@ -115,7 +115,7 @@ describe("smart-os", () => {
         "identical",
       );
     expect(smartOs("inspect", "a.qcow2").out).toBe(
-      'disk image: qcow2, 48.0 MiB; 1 partition, the first ext4 labelled "sys"\n',
+      'disk image: qcow2, 48.0 MiB; 1 partition with boot code, the first ext4 labelled "sys"\n',
     );
     expect(JSON.parse(smartOs("inspect", "--json", "demo.smartos").out)).toMatchObject({
       kind: "bundle",

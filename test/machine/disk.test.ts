@@ -28,7 +28,7 @@ const request = (change: Partial<DiskRequest> = {}): DiskRequest => ({
   sizeMb: 64,
   fileSystem: "ext4",
   commandLine: "console=tty0 console=ttyS0 tsc=reliable word='a b'",
-  identity: { uuid: Uint8Array.from({ length: 16 }, (_, index) => index + 1), label: "smart-os", time: 1_700_000_000 },
+  label: "smart-os",
   ...change,
 });
 

@@ -29,7 +29,7 @@ describe("what a file is", () => {
     shell(
       "truncate -s 20M table.img; printf 'start=2048, type=83\\n' | /sbin/sfdisk -q table.img; dd if=ext.img of=table.img bs=1M seek=1 conv=notrunc 2>&1",
     );
-    const content = { fileSystem: "ext4", label: "my data", partitions: 0 };
+    const content = { fileSystem: "ext4", label: "my data", partitions: 0, boots: false };
     expect(await inspectFile(file("ext.img"), options)).toEqual({
       kind: "disk",
       container: "raw",
@@ -48,7 +48,17 @@ describe("what a file is", () => {
       size: 8 * MIB,
       content,
     });
-    expect(await inspectFile(file("table.img"), options)).toMatchObject({ content: { ...content, partitions: 1 } });
+    const table = { ...content, partitions: 1 };
+    expect(await inspectFile(file("table.img"), options)).toMatchObject({ content: table });
+    // Code alone starts nothing, nor does an active partition alone; GRUB needs none.
+    shell("cp table.img code.img; printf '\\353\\143' | dd of=code.img conv=notrunc 2>&1");
+    expect(await inspectFile(file("code.img"), options)).toMatchObject({ content: table });
+    shell("cp table.img active.img; /sbin/sfdisk -q -A active.img 1");
+    expect(await inspectFile(file("active.img"), options)).toMatchObject({ content: table });
+    shell("printf '\\353\\143' | dd of=active.img conv=notrunc 2>&1");
+    expect(await inspectFile(file("active.img"), options)).toMatchObject({ content: { ...table, boots: true } });
+    shell("printf 'GRUB ' | dd of=code.img bs=1 seek=384 conv=notrunc 2>&1");
+    expect(await inspectFile(file("code.img"), options)).toMatchObject({ content: { ...table, boots: true } });
     expect(await inspectFile(file("empty.img"), options)).toMatchObject({ content: { fileSystem: "empty" } });
     await expect(inspectFile(file("odd.img"), options)).rejects.toThrow(
       "Cannot open a file: it is none of the kinds that are known",

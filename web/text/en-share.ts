@@ -90,6 +90,7 @@ export const enShare = {
   foundLabel: (label: string) => `named “${label}”`,
   startsFromDisk: "The machine starts from its system disk.",
   attachesDisk: "The machine has it as its disk sdb.",
+  attachesPartitions: "There is no boot code on it, so the machine does not start from it: it has it as its disk sdb.",
   openNew: "Open as a new project",
   arriving: (name: string) => `Opening ${name} …`,
   arrivalCancelled: (name: string) => `${name} was not opened: it was cancelled.`,

@@ -76,6 +76,7 @@ export const zhShare: typeof enShare = {
   foundLabel: (label) => `名为“${label}”`,
   startsFromDisk: "虚拟机将从它的系统磁盘启动。",
   attachesDisk: "虚拟机将它作为磁盘 sdb。",
+  attachesPartitions: "其中没有引导代码，虚拟机不会从它启动，而是将它作为磁盘 sdb。",
   openNew: "作为新项目打开",
   arriving: (name) => `正在打开 ${name} …`,
   arrivalCancelled: (name) => `未打开 ${name}：已取消。`,

@@ -102,7 +102,13 @@ function createFacts(text: Text, found: FoundFile): HTMLElement {
     ({ name, sizeBytes }) => `${name}${sizeBytes > 0 ? ` (${formatBytes(sizeBytes)})` : ""}`,
   );
   if (sizes.length > 0) rows.push([words.foundDisks, sizes.join(", ")]);
-  const effect = found.startsFromDisk ? words.startsFromDisk : found.kind === "disk" ? words.attachesDisk : "";
+  const effect = found.startsFromDisk
+    ? words.startsFromDisk
+    : found.kind !== "disk"
+      ? ""
+      : found.partitions > 0
+        ? words.attachesPartitions
+        : words.attachesDisk;
   return el(
     "div",
     {},

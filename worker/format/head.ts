@@ -1,5 +1,5 @@
 /** What the first MiB of a disk tells: partition table, first file system, label. Nothing in it can be wrong enough to fail. */
-import { decodeMbr, SECTOR_BYTES } from "./mbr.ts";
+import { decodeMbr, type Partition, SECTOR_BYTES } from "./mbr.ts";
 import { decodeSwap } from "./swap.ts";
 
 export interface HeadContent {
@@ -8,6 +8,8 @@ export interface HeadContent {
   label: string;
   /** 0 without a partition table; the file system is then the disk's own, else the first partition's. */
   partitions: number;
+  /** A BIOS can start it: there is boot code before the table, and what that code starts. */
+  boots: boolean;
 }
 
 /** The superblock of ext2, ext3 and ext4. */
@@ -19,18 +21,30 @@ const LABEL = { at: 120, bytes: 16 };
 const HAS_JOURNAL = 4;
 const EXTENTS = 0x40;
 const PAGE_BYTES = 4096;
+/** Of the boot record, before the disk's signature and the table. */
+const CODE_BYTES = 440;
 
 export function describeHead(head: Uint8Array): HeadContent {
   const own = fileSystemAt(head, 0);
-  if (own) return { ...own, partitions: 0 };
+  if (own) return { ...own, partitions: 0, boots: false };
   const table = decodeMbr(head.subarray(0, SECTOR_BYTES));
   const present = table?.partitions.filter((partition) => partition !== null) ?? [];
   const [first] = present;
   if (first) {
     const inside = fileSystemAt(head, first.start * SECTOR_BYTES) ?? { fileSystem: null, label: "" };
-    return { ...inside, partitions: present.length };
+    return { ...inside, partitions: present.length, boots: hasBootCode(head, present) };
   }
-  return { fileSystem: head.every((byte) => byte === 0) ? "empty" : null, label: "", partitions: 0 };
+  return { fileSystem: head.every((byte) => byte === 0) ? "empty" : null, label: "", partitions: 0, boots: false };
+}
+
+/**
+ * Partitioning programs write code too that starts the active partition. Without one, only a boot loader of its own
+ * starts anything; GRUB's has its name in the sector, and asks for no active partition.
+ */
+function hasBootCode(head: Uint8Array, partitions: readonly Partition[]): boolean {
+  const code = head.subarray(0, CODE_BYTES);
+  if (code.every((byte) => byte === 0)) return false;
+  return partitions.some(({ bootable }) => bootable) || new TextDecoder("latin1").decode(code).includes("GRUB");
 }
 
 function fileSystemAt(head: Uint8Array, start: number): Pick<HeadContent, "fileSystem" | "label"> | null {
