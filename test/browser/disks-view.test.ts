@@ -1,42 +1,24 @@
-import { join } from "node:path";
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
-import { createServer, type ViteDevServer } from "vite";
+import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromePath } from "../../tools/setup.mjs";
 import { DISKS } from "./views.states.ts";
+import { startViews, type Views } from "./views.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
 const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SCENARIOS = ["disks", "disks-troubled", "disks-first", "disks-read-only"];
 
-let server: ViteDevServer;
-let browser: Browser;
+let views: Views;
 const faults: string[] = [];
 
 beforeAll(async () => {
-  const executablePath = chromePath();
-  if (!executablePath)
-    throw new Error("Cannot test the views: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  server = await createServer({
-    root: ROOT,
-    configFile: false,
-    logLevel: "error",
-    server: { port: 0, host: "127.0.0.1" },
-    optimizeDeps: { entries: ["test/browser/views.harness.html"] },
-  });
-  await server.listen();
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic"] });
+  views = await startViews();
 });
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+afterAll(() => views?.close());
 
 async function open(query: string, viewport = DESK, options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext({ viewport, timezoneId: "UTC", ...options })).newPage();
+  const page = await (await views.browser.newContext({ viewport, timezoneId: "UTC", ...options })).newPage();
   page.on("pageerror", (error) => faults.push(`${query}: ${error.message}`));
-  await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html?${query}`);
+  await page.goto(`${views.url}?${query}`);
   await page.waitForFunction(() => window.harness !== undefined);
   await (viewport === PHONE ? page.getByTestId("panel-disks") : page.getByTestId("place-disks")).click();
   return page;

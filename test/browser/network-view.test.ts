@@ -1,11 +1,8 @@
-import { join } from "node:path";
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
-import { createServer, type ViteDevServer } from "vite";
+import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromePath } from "../../tools/setup.mjs";
 import type { MachineState, NetworkState } from "../../web/state.ts";
+import { startViews, type Views } from "./views.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
 const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const SMALL_PHONE = { width: 360, height: 740 };
@@ -29,35 +26,20 @@ declare global {
   }
 }
 
-let server: ViteDevServer;
-let browser: Browser;
+let views: Views;
 const faults: string[] = [];
 
 beforeAll(async () => {
-  const executablePath = chromePath();
-  if (!executablePath)
-    throw new Error("Cannot test the views: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  server = await createServer({
-    root: ROOT,
-    configFile: false,
-    logLevel: "error",
-    server: { port: 0, host: "127.0.0.1" },
-    optimizeDeps: { entries: ["test/browser/views.harness.html"] },
-  });
-  await server.listen();
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--disable-quic"] });
+  views = await startViews();
 });
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+afterAll(() => views?.close());
 
 async function visit(query: string, viewport = DESK, options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext({ viewport, ...options })).newPage();
+  const page = await (await views.browser.newContext({ viewport, ...options })).newPage();
   page.on("pageerror", (error) => faults.push(`${query}: ${error.message}`));
   // Time passes when a test says so.
   await page.addInitScript(holdTimer, LOOK_MS);
-  await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html?${query}`);
+  await page.goto(`${views.url}?${query}`);
   await page.waitForFunction(() => window.harness !== undefined);
   return page;
 }
@@ -256,9 +238,9 @@ describe("what goes through the connection", () => {
   });
 
   it("is drawn for the last 60 seconds, and then forgotten", async () => {
-    const page = await (await browser.newContext({ viewport: DESK })).newPage();
+    const page = await (await views.browser.newContext({ viewport: DESK })).newPage();
     await page.clock.install();
-    await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html?scenario=network-online`);
+    await page.goto(`${views.url}?scenario=network-online`);
     await page.waitForFunction(() => window.harness !== undefined);
     await page.getByTestId("place-network").click();
     const chart = page.getByTestId("network-chart");
@@ -570,13 +552,15 @@ describe("the place of the network in the page", () => {
   });
 
   it("crowds neither the bar nor the tabs, however wide the page is", async () => {
-    for (const width of [360, 390, 760, 761, 800, 900, 980, 981, 1180, 1440])
-      for (const language of ["en", "zh"]) {
-        const page = await visit(`scenario=network&lang=${language}`, { width, height: 800 });
+    for (const language of ["en", "zh"]) {
+      const page = await visit(`scenario=network&lang=${language}`);
+      for (const width of [360, 390, 760, 761, 800, 900, 980, 981, 1180, 1440]) {
+        await page.setViewportSize({ width, height: 800 });
         expect(await page.evaluate(squeezed), `${width}, ${language}`).toEqual([]);
         expect(await page.getByTestId("network-mark").isVisible()).toBe(width > 760);
-        await page.context().close();
       }
+      await page.context().close();
+    }
   });
 
   it("names every control for those who do not see it, in both languages", async () => {

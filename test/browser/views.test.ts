@@ -1,19 +1,9 @@
-import { join } from "node:path";
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
-import { createServer, type ViteDevServer } from "vite";
+import type { BrowserContextOptions, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chromePath } from "../../tools/setup.mjs";
 import { DARK, LIGHT } from "../../web/terminal-colours.ts";
 import { MARKUP_PATH } from "./views.states.ts";
+import { startViews, type Views } from "./views.ts";
 
-const ROOT = join(import.meta.dirname, "../..");
-const QUIET = [
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const DESK = { width: 1440, height: 900 };
 const PHONE = { width: 390, height: 844 };
 const ALL = [
@@ -31,33 +21,18 @@ const ALL = [
   "script",
 ];
 
-let server: ViteDevServer;
-let browser: Browser;
+let views: Views;
 const faults: string[] = [];
 
 beforeAll(async () => {
-  const executablePath = chromePath();
-  if (!executablePath)
-    throw new Error("Cannot test the views: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  server = await createServer({
-    root: ROOT,
-    configFile: false,
-    logLevel: "error",
-    server: { port: 0, host: "127.0.0.1" },
-    optimizeDeps: { entries: ["test/browser/views.harness.html"] },
-  });
-  await server.listen();
-  browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
+  views = await startViews();
 });
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+afterAll(() => views?.close());
 
 async function open(query: string, viewport = DESK, options: BrowserContextOptions = {}): Promise<Page> {
-  const page = await (await browser.newContext({ viewport, ...options })).newPage();
+  const page = await (await views.browser.newContext({ viewport, ...options })).newPage();
   page.on("pageerror", (error) => faults.push(`${query}: ${error.message}`));
-  await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html?${query}`);
+  await page.goto(`${views.url}?${query}`);
   await page.waitForFunction(() => window.harness !== undefined);
   return page;
 }
@@ -420,7 +395,7 @@ describe("the page", () => {
   });
 
   it("works where the browser refuses to remember anything", async () => {
-    const page = await (await browser.newContext({ viewport: DESK })).newPage();
+    const page = await (await views.browser.newContext({ viewport: DESK })).newPage();
     await page.addInitScript(() =>
       Object.defineProperty(window, "localStorage", {
         get() {
@@ -428,7 +403,7 @@ describe("the page", () => {
         },
       }),
     );
-    await page.goto(`${server.resolvedUrls?.local[0]}test/browser/views.harness.html`);
+    await page.goto(views.url);
     await page.getByTestId("splitter-tree-width").focus();
     await page.keyboard.press("ArrowRight");
     await page.getByTestId("fold-timeline").click();
