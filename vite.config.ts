@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
 import { compress } from "./tools/compression.mjs";
 import { readEmulator } from "./tools/emulator.ts";
@@ -51,7 +51,9 @@ function emulator(): Plugin {
     resolveId(source) {
       if (source !== "v86/build/v86.wasm?url") return null;
       mkdirSync(folder, { recursive: true });
-      writeFileSync(`${folder}/v86.wasm`, readEmulator());
+      // Whole or not at all: another build may be reading it.
+      writeFileSync(`${folder}/v86.${process.pid}`, readEmulator());
+      renameSync(`${folder}/v86.${process.pid}`, `${folder}/v86.wasm`);
       return `${folder}/v86.wasm?url`;
     },
   };
