@@ -126,6 +126,11 @@ const STREAM_ACK_BYTES = 16 * 1024;
 /** Between two acknowledgements of segments that make no sense (RFC 5961, section 7). */
 const CHALLENGE_MS = 100;
 const DUPLICATES = 3;
+/**
+ * The longest wait between two questions about a closed window. The news that it is open may be lost, and the guest is one
+ * hop away: the minute that RFC 9293 would allow would be felt, a frame in some seconds is not.
+ */
+const PROBE_MS = 5000;
 
 export class TcpConnection {
   state: TcpState = "CLOSED";
@@ -460,7 +465,7 @@ export class TcpConnection {
       if (!this.scoreboard.isEmpty && this.recovery === "none") this.detectLoss(distance(this.nxt, ack));
     }
     if (ack === this.nxt) this.retransmitTimer.clear();
-    else this.retransmitTimer.set(this.roundTrip.timeoutMs);
+    else this.retransmitTimer.set(this.patienceMs);
     if (!isFinAcknowledged) return;
     if (this.state === "FIN-WAIT-1") this.state = "FIN-WAIT-2";
     else if (this.state === "CLOSING") this.enterTimeWait();
@@ -613,7 +618,7 @@ export class TcpConnection {
       this.sendNew(length, waiting, withFin);
     }
     if (isHeldByWindow && this.nxt === this.una && !this.retransmitTimer.armed)
-      this.retransmitTimer.set(this.roundTrip.timeoutMs);
+      this.retransmitTimer.set(this.patienceMs);
     if (this.resetWanted && this.queue.length === 0 && this.nxt === this.una) this.abort();
   }
 
@@ -683,7 +688,21 @@ export class TcpConnection {
     this.ackWanted = false;
     this.unacknowledged = 0;
     const options = this.sackPermitted && !this.outOfOrder.isEmpty ? encodeSack(this.outOfOrder.blocks()) : null;
-    this.lower.send(this.nxt, this.next, FLAG.ack, window, options, null, 0, 0);
+    this.lower.send(this.acceptable, this.next, FLAG.ack, window, options, null, 0, 0);
+  }
+
+  /**
+   * The number of a segment without data. A guest that has no memory for what is on the way takes its window back; beyond
+   * its edge it reads nothing of a segment, not even what is acknowledged (RFC 9293, 3.10.7.4).
+   */
+  private get acceptable(): number {
+    return distance(this.nxt, this.una) > this.sendWindow ? advance(this.una, this.sendWindow) : this.nxt;
+  }
+
+  /** How long to wait for an acknowledgement, or for the window. */
+  private get patienceMs(): number {
+    const { timeoutMs } = this.roundTrip;
+    return this.sendWindow === 0 ? Math.min(PROBE_MS, timeoutMs) : timeoutMs;
   }
 
   /** Acknowledges a segment that makes no sense, so that an honest guest can put it right; not too often. */
@@ -695,7 +714,7 @@ export class TcpConnection {
   }
 
   private sendReset(): void {
-    this.lower.send(this.nxt, this.next, FLAG.rst | FLAG.ack, 0, null, null, 0, 0);
+    this.lower.send(this.acceptable, this.next, FLAG.rst | FLAG.ack, 0, null, null, 0, 0);
   }
 
   private sendSyn(): void {
@@ -783,7 +802,7 @@ export class TcpConnection {
     this.retransmitted = this.una;
     this.duplicates = 0;
     this.roundTrip.backOff();
-    this.retransmitTimer.set(this.roundTrip.timeoutMs);
+    this.retransmitTimer.set(this.patienceMs);
     this.retransmitHole();
   }
 
@@ -805,7 +824,7 @@ export class TcpConnection {
       return;
     }
     this.roundTrip.backOff();
-    this.retransmitTimer.set(this.roundTrip.timeoutMs);
+    this.retransmitTimer.set(this.patienceMs);
     this.lower.send(advance(this.una, -1), this.next, FLAG.ack, this.nextWindow(), null, null, 0, 0);
   }
 

@@ -205,6 +205,7 @@ describe("busybox's programs over the relay", () => {
   });
 
   it("downloads and uploads while the websocket loses 10 % of the frames and delays 10 %", async () => {
+    const half = FILE.subarray(0, 1 << 20);
     let lost = 0;
     let late = 0;
     let state = 7;
@@ -225,7 +226,7 @@ describe("busybox's programs over the relay", () => {
     const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
       const hash = createHash("md5");
       socket.on("error", () => {});
-      socket.end(FILE);
+      socket.end(half);
       socket.on("data", (bytes) => void hash.update(bytes));
       socket.on("end", () => sums.push(hash.digest("hex")));
     });
@@ -235,8 +236,8 @@ describe("busybox's programs over the relay", () => {
     await run(`nc 10.0.2.2 ${port} </tmp/file >/dev/null`, 120_000);
     await expect.poll(() => sums.length).toBe(2);
     guest.wire = null;
-    expect(down).toContain(md5(FILE));
-    expect(sums[1]).toBe(md5(FILE));
+    expect(down).toContain(md5(half));
+    expect(sums[1]).toBe(md5(half));
     expect(lost).toBeGreaterThan(100);
     expect(late).toBeGreaterThan(100);
   }, 300_000);

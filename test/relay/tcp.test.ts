@@ -419,7 +419,7 @@ describe("sending", () => {
     expect(peer.take().map(({ data }) => data.length)).toEqual([100]);
   });
 
-  it("probes a closed window, ever more rarely, and goes on when it opens", () => {
+  it("probes a closed window, ever more rarely up to five seconds, and goes on when it opens", () => {
     const peer = opened();
     peer.window = 0;
     peer.give("A", { ack: A });
@@ -438,8 +438,10 @@ describe("sending", () => {
       since = probe[0]?.at ?? 0;
       peer.give("A", { ack: A });
     }
-    for (let i = 1; i < gaps.length; i++)
-      expect(gaps[i]).toBeGreaterThanOrEqual(Math.min(59_000, (gaps[i - 1] ?? 0) * 1.8));
+    for (let i = 1; i < gaps.length; i++) {
+      expect(gaps[i]).toBeGreaterThanOrEqual(Math.min(4900, (gaps[i - 1] ?? 0) * 1.8));
+      expect(gaps[i]).toBeLessThanOrEqual(5100);
+    }
     // For hours, as long as it is answered.
     for (let i = 0; i < 60; i++) {
       peer.clock.pass(60_000);
@@ -457,6 +459,31 @@ describe("sending", () => {
     dead.connection.write(text("waiting"));
     dead.clock.pass(400_000);
     expect(dead.end).toBe("timeout");
+  });
+
+  it("a guest that takes its window back hears what is acknowledged, and goes on when its news of room are lost", () => {
+    const peer = opened({ sackPermitted: true });
+    peer.connection.write(text("x".repeat(1460)));
+    peer.take();
+    // It had no memory for them: none is taken, and the window is closed behind what it has.
+    peer.window = 0;
+    peer.give("A", { ack: A });
+    peer.give("PA", { ack: A, data: "upward" });
+    expect(peer.brief()).toEqual([`A ${A} ${B + 6}`]);
+    // Out of order, and beyond the window by half a segment.
+    peer.window = 700;
+    peer.give("A", { seq: B + 8, ack: A, data: "later" });
+    expect(peer.brief()).toEqual([`A ${A + 700} ${B + 6}`]);
+    peer.window = 0;
+    for (let i = 0; i < 20; i++) {
+      peer.give("A", { seq: B + 13, ack: A });
+      peer.clock.pass(5100);
+      const [repeated, ...more] = peer.take();
+      expect(repeated).toMatchObject({ seq: A, data: "x".repeat(1460) });
+      if (i > 6) expect(more).toEqual([]);
+    }
+    peer.connection.abort();
+    expect(peer.brief()).toEqual([`RA ${A} ${B + 6}`]);
   });
 
   it("waits while the way to the guest is full, without losing patience with the guest", () => {
