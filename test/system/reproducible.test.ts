@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync 
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { KERNEL_BUILD, run } from "./system.ts";
+import { KERNEL_BUILD, readArtefact, run } from "./system.ts";
 
 const MINUTE = 60_000;
 const CACHE = process.env.SMART_OS_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "smart-os");
@@ -30,15 +30,13 @@ describe("the build of busybox", () => {
   });
 
   it(
-    "gives the same bytes in another directory at another time",
+    "gives the bytes of the system that is there, in another directory at another time",
     () => {
-      const [first, second] = ["one", "another-with-a-longer-name"].map((name) => {
-        const directory = mkdtempSync(join(tmpdir(), `smart-os-${name}-`));
-        directories.push(directory);
-        return build(directory);
-      });
-      expect(first?.length).toBeGreaterThan(500_000);
-      expect(first?.equals(second as Buffer)).toBe(true);
+      const directory = mkdtempSync(join(tmpdir(), "smart-os-another-with-a-longer-name-"));
+      directories.push(directory);
+      const made = build(directory);
+      expect(made.length).toBeGreaterThan(500_000);
+      expect(made.equals(readArtefact("busybox"))).toBe(true);
     },
     6 * MINUTE,
   );
