@@ -39,7 +39,7 @@ export const KINDS: Record<string, Make> = {
   qcow2: async (context) => encodeCompressedQcow2(await diskOf(context), deflateCluster),
   vmdk: async (context) => inOrder(encodeVmdk(await diskOf(context), context.name)),
   iso: async ({ project }) => {
-    const parts = { kernel: readSystem("bzImage"), cd: readSystem("cd.img") };
+    const parts = { kernel: kernelOf(project), cd: readSystem("cd.img") };
     return inOrder(composeIso(await treeOf(project), parts, project));
   },
   "cpio.gz": async ({ project }) => inOrder([await initramfsOf(project, "gzip")]),
@@ -47,8 +47,13 @@ export const KINDS: Record<string, Make> = {
   "tar.gz": async ({ project }) => inOrder(gzipStream(encodeTar(tarEntriesOf(await treeOf(project))))),
   tar: async ({ project }) => inOrder(encodeTar(tarEntriesOf(await treeOf(project)))),
   smartos: async ({ project, disks }) => inOrder(encodeBundle(project, disks)),
-  bzImage: async () => inOrder([readSystem("bzImage")]),
+  bzImage: async ({ project }) => inOrder([kernelOf(project)]),
 };
+
+function kernelOf({ kernel }: SharedProject): Uint8Array<ArrayBuffer> {
+  return kernel?.content ?? readSystem("bzImage");
+}
+
 const ALIASES: Record<string, string> = { raw: "img", tgz: "tar.gz", zip: "smartos" };
 
 export async function build(words: string[], options: Options): Promise<number> {
@@ -56,7 +61,7 @@ export async function build(words: string[], options: Options): Promise<number> 
   if (output === undefined) throw new UsageError("Cannot build: where to? -o FILE");
   if (words.length > 1) throw new UsageError(`Cannot build ${words.length} projects at once: name one`);
   const kind = kindOf(output, options.format);
-  const loaded = await loadProject(words[0]);
+  const loaded = await loadProject(words[0], options.kernel);
   try {
     const name = output.split("/").at(-1) as string;
     const pieces = await (KINDS[kind] as Make)({ ...loaded, options, name });
@@ -103,8 +108,9 @@ export async function buildSystemDisk(project: SharedProject, options: Options =
   const fileSystem = FILE_SYSTEMS.find((known) => known === wish) ?? SYSTEM_DISK.fileSystem;
   if (options["file-system"] !== undefined && fileSystem !== wish)
     throw new UsageError(`Cannot build a disk with ${wish}: --file-system takes ${FILE_SYSTEMS.join(", ")}`);
-  const { files: overlay, commandLine } = project;
-  const request = { overlay, sizeMb, fileSystem, commandLine, label: listed?.label ?? SYSTEM_DISK.label };
+  const { files: overlay, commandLine, kernel } = project;
+  const own = kernel ? { kernel: kernel.content } : {};
+  const request = { overlay, sizeMb, fileSystem, commandLine, label: listed?.label ?? SYSTEM_DISK.label, ...own };
   const result = await buildDisk(request, readInputs(), never, () => {});
   if (!result.ok) throw new CliError(result.problem);
   return result.image;

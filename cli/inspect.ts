@@ -24,6 +24,7 @@ function describe(found: FileInspection): string {
     case "bundle": {
       const { name, files, memoryMb, disks, snapshot } = found;
       const lines = [`bundle: the project "${name}", ${files} files over the default, ${memoryMb} MB of memory`];
+      if (found.kernel !== null) lines.push(`  a kernel of its own: ${found.kernel || "it does not say which"}`);
       for (const disk of disks) lines.push(`  disk "${disk.name}", ${size(disk.size)}`);
       if (snapshot) lines.push("  a snapshot");
       return lines.join("\n");

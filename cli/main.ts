@@ -13,7 +13,9 @@ const HELP = `smart-os: the smart-os playground's images, built, run and looked 
   npx smart-os inspect FILE                tells what a file is, before anything is done with it
 
 PROJECT is a bundle (.smartos), a folder into which one was unpacked, or a folder whose files go over the default root
-file system. Without one it is the default project.
+file system, or a kernel (bzImage), which the default system then has. Without one it is the default project.
+
+      --kernel FILE     build and run: a bzImage in place of the project's kernel
 
 build
   -o, --output FILE     "-" is standard output, with --format
@@ -41,6 +43,7 @@ const OPTIONS = {
   size: { type: "string" },
   "file-system": { type: "string" },
   disk: { type: "string" },
+  kernel: { type: "string" },
   command: { type: "string" },
   timeout: { type: "string" },
   boot: { type: "string" },
@@ -61,8 +64,8 @@ interface Command {
 }
 
 const COMMANDS: Record<string, Command> = {
-  build: { run: build, takes: ["output", "format", "size", "file-system", "disk", "quiet"] },
-  run: { run: runGuest, takes: ["command", "timeout", "boot", "verbose", "quiet"] },
+  build: { run: build, takes: ["output", "format", "size", "file-system", "disk", "kernel", "quiet"] },
+  run: { run: runGuest, takes: ["command", "timeout", "boot", "kernel", "verbose", "quiet"] },
   inspect: { run: inspect, takes: ["json", "quiet"] },
 };
 

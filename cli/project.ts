@@ -1,16 +1,20 @@
-/** Projects on this machine: bundles, folders into which one was unpacked, and folders of files. */
+/** Projects on this machine: bundles, folders into which one was unpacked, folders of files, and bare kernels. */
 import { existsSync, statSync } from "node:fs";
 import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../web/project.ts";
-import type { ProjectFile } from "../worker/api.ts";
+import type { CustomKernel, ProjectFile } from "../worker/api.ts";
 import { openBundle } from "../worker/bundle.ts";
+import { isBzImage } from "../worker/format/bzimage.ts";
 import type { DiskStream } from "../worker/format/disk-stream.ts";
 import { FormatError, quote } from "../worker/format/file-tree.ts";
-import { openDisk } from "../worker/import.ts";
+import { openDisk, openKernel } from "../worker/import.ts";
 import { checkSharedPath, checkTarget, decodeProject, type SharedProject } from "../worker/shared-project.ts";
 import { openFile } from "./files.ts";
 import { CliError } from "./problem.ts";
+
+/** Tells a kernel. */
+const START_BYTES = 1024;
 
 export interface LoadedProject {
   project: SharedProject;
@@ -19,13 +23,27 @@ export interface LoadedProject {
   close(): Promise<void>;
 }
 
-/** @throws FormatError, CliError */
-export async function loadProject(path: string | undefined): Promise<LoadedProject> {
+/**
+ * @param kernelPath a bzImage in place of the project's own kernel, or of the built one
+ * @throws FormatError, CliError
+ */
+export async function loadProject(path: string | undefined, kernelPath?: string): Promise<LoadedProject> {
+  const loaded = await load(path);
+  if (kernelPath === undefined) return loaded;
+  return { ...loaded, project: { ...loaded.project, kernel: await readKernel(kernelPath) } };
+}
+
+async function load(path: string | undefined): Promise<LoadedProject> {
   if (path === undefined) return { project: emptyProject("smart-os"), disks: new Map(), close: async () => {} };
   if (!existsSync(path)) throw new CliError(`Cannot read ${path}: there is no such file or folder`);
   if (statSync(path).isDirectory())
     return existsSync(join(path, "project.json")) ? loadUnpacked(path) : loadFiles(path);
   const file = await openFile(path);
+  if (isBzImage(await file.read(0, Math.min(file.size, START_BYTES)))) {
+    await file.close();
+    const project = { ...emptyProject(basename(path)), kernel: await readKernel(path) };
+    return { project, disks: new Map(), close: async () => {} };
+  }
   const bundle = await openBundle(file, { name: basename(path) });
   const disks = new Map(bundle.disks.map((disk) => [disk.disk.id, disk]));
   return { project: bundle.project, disks, close: () => file.close() };
@@ -41,7 +59,7 @@ function emptyProject(name: string): SharedProject {
 /** project.json has modes and owners; unpacking needs no root. */
 async function loadUnpacked(folder: string): Promise<LoadedProject> {
   const what = `Cannot open ${quote(folder)}`;
-  const { project, disks } = decodeProject(await readFile(join(folder, "project.json")), what);
+  const { project, disks, kernel: kernelMember } = decodeProject(await readFile(join(folder, "project.json")), what);
   const files = await Promise.all(
     project.files.map(async (file) => {
       if (file.kind !== "file") return file;
@@ -60,7 +78,18 @@ async function loadUnpacked(folder: string): Promise<LoadedProject> {
     contents.set(id, await openDisk(source, { name: content }));
   }
   const close = async (): Promise<void> => void (await Promise.all(open.map((file) => file.close())));
-  return { project: { ...project, files }, disks: contents, close };
+  const kernel = kernelMember === null ? {} : { kernel: await readKernel(join(folder, kernelMember)) };
+  return { project: { ...project, files, ...kernel }, disks: contents, close };
+}
+
+/** @throws FormatError, CliError */
+export async function readKernel(path: string): Promise<CustomKernel> {
+  const file = await openFile(path);
+  try {
+    return await openKernel(file, { name: basename(path) });
+  } finally {
+    await file.close();
+  }
 }
 
 /** Everything in a folder, owned by root, under its path. Symlinks are kept, not followed. */

@@ -38,7 +38,7 @@ export async function run(words: string[], options: Options): Promise<number> {
   if (mode !== "cold" && mode !== "disk") throw new UsageError(`Cannot boot ${mode}: --boot takes cold or disk`);
   const seconds = Number(options.timeout ?? TIMEOUT_S);
   if (!(seconds > 0)) throw new UsageError(`Cannot wait ${options.timeout} seconds: --timeout takes a number above 0`);
-  const loaded = await loadProject(words[0]);
+  const loaded = await loadProject(words[0], options.kernel);
   const guest = await start(loaded, mode, options)
     .catch((error: unknown) => {
       throw new CliError(messageOf(error), NOT_STARTED);
@@ -56,7 +56,9 @@ export async function run(words: string[], options: Options): Promise<number> {
 async function start(loaded: LoadedProject, mode: "cold" | "disk", options: Options): Promise<Guest> {
   const { project } = loaded;
   const drives = await plug(loaded, mode);
-  const kernel = readSystem("bzImage");
+  // One of the project's own unpacks itself.
+  const kernel = project.kernel?.content ?? readSystem("bzImage");
+  const unpackedKernel = project.kernel ? null : unpackKernel(kernel);
   const initramfs = mode === "cold" ? await initramfsOf(project, "none") : null;
   const hasDrive = drives.some((drive) => drive !== null);
   const commandLine = hasDrive ? `${project.commandLine} ${STAY_IN_MEMORY}` : project.commandLine;
@@ -74,7 +76,7 @@ async function start(loaded: LoadedProject, mode: "cold" | "disk", options: Opti
     emulator: await WebAssembly.compile(readEmulator()),
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
-    start: initramfs && { kernel, unpackedKernel: unpackKernel(kernel), initramfs, commandLine },
+    start: initramfs && { kernel, unpackedKernel, initramfs, commandLine },
     drives,
     memoryMb: project.memoryMb,
     card: project.network.card ?? "virtio",

@@ -119,6 +119,15 @@ export function createActions(parts: ActionParts): Actions {
       }),
     setCommandLine: (commandLine) => attempt(() => workspace.configure({ commandLine })),
     setMemory: (memoryMb) => attempt(() => workspace.configure({ memoryMb })),
+    useBuiltKernel: () =>
+      attempt(() => {
+        const before = workspace.project;
+        workspace.useBuiltKernel();
+        notify("info", text().kernelDropped, {
+          label: text().undo,
+          run: () => attempt(() => workspace.replace(before)),
+        });
+      }),
     sendCtrlAltDel: () => session.sendCtrlAltDel(),
     focusScreen: (focused) => session.setKeyboard(focused),
 

@@ -7,6 +7,7 @@ import type {
   BuildProgress,
   BuildRequest,
   BuildResult,
+  CustomKernel,
   DeltaRequest,
   DeltaResult,
   DiskEntry,
@@ -47,10 +48,11 @@ export interface Builder {
    * @returns its length. @throws Error with a sentence for the user, and the signal's reason when it was aborted
    */
   exportImage(request: ExportRequest, disks: readonly ExportedDisk[], work: ExportWork): Promise<number>;
-  /** Files from outside. @throws Error with a sentence for the user, as the next three do */
+  /** Files from outside. @throws Error with a sentence for the user, as the next four do */
   inspectFile(file: File, signal: AbortSignal): Promise<FileInspection>;
   openBundle(file: File, signal: AbortSignal): Promise<OpenedBundle>;
   openFiles(file: File, signal: AbortSignal): Promise<Overlay>;
+  openKernel(file: File, signal: AbortSignal): Promise<CustomKernel>;
   /** @param id of a bundle's disk, null for a disk image. @returns the disk's size in bytes */
   takeDisk(file: File, id: string | null, take: TakeExtent, signal: AbortSignal): Promise<number>;
   /** The text of a link that carries the project. @throws Error with a sentence for the user, as the next one does */
@@ -242,6 +244,8 @@ export function createBuilder(system: URL): Builder {
       succeed(await foreign<OpenedBundle>(file, signal, (api, facts, read) => api.openBundle(facts, read))),
     openFiles: async (file, signal) =>
       succeed(await foreign<Overlay>(file, signal, (api, facts, read) => api.openFiles(facts, read))),
+    openKernel: async (file, signal) =>
+      succeed(await foreign<CustomKernel>(file, signal, (api, facts, read) => api.openKernel(facts, read))),
     takeDisk: async (file, id, take, signal) =>
       succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeDisk(facts, read, id, proxy(take)))),
     encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),

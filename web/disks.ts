@@ -285,6 +285,7 @@ export function createDisks(parts: DisksParts): Disks {
       fileSystem: disk.fileSystem as "ext2" | "ext3" | "ext4",
       commandLine: project.commandLine,
       label: disk.label,
+      ...(project.kernel ? { kernel: project.kernel.content } : {}),
     };
     const { image } = succeed(await builder.buildDisk(request, { signal, onProgress }));
     await disks.put(disk.id, image.size, image.extents, { signal });
@@ -835,7 +836,8 @@ function newId(): string {
 
 /** Two projects that build the same system disk have the same one. */
 export function fingerprint(project: Project, disk: ProjectDisk): string {
-  return sumFiles(project.files, [project.commandLine, disk.sizeMb, disk.fileSystem, disk.label]);
+  const kernel = project.kernel ? [project.kernel.sha256] : [];
+  return sumFiles(project.files, [project.commandLine, disk.sizeMb, disk.fileSystem, disk.label, ...kernel]);
 }
 
 /** A checksum of a project's files and of what else counts. */

@@ -54,12 +54,18 @@ export function createExports({ workspace, disks, exporter, loadKernel }: Export
     const { files: overlay } = project;
     switch (kind) {
       case "kernel":
-        return sink.write(0, await loadKernel());
+        return sink.write(0, project.kernel?.content ?? (await loadKernel()));
       case "initramfs":
       case "rootfs-tar":
         return send({ kind, overlay }, [], 0, sink, work);
       case "disk-iso":
-        return send({ kind, overlay, commandLine: project.commandLine }, [], 0, sink, work);
+        return send(
+          { kind, overlay, commandLine: project.commandLine, kernel: project.kernel?.content ?? null },
+          [],
+          0,
+          sink,
+          work,
+        );
       case "bundle":
         return disks.withContents(async (stored) => {
           const { id: _, ...shared } = workspace.project;

@@ -11,7 +11,7 @@ import type { Stranger } from "./share.ts";
 
 /** A file that was looked at. */
 export interface Found {
-  inspection: Exclude<FileInspection, { kind: "kernel" }>;
+  inspection: FileInspection;
   /** The project that it would become; its disks have the ids of the file. */
   stranger: Stranger;
   /** It starts from its own disk. */
@@ -141,9 +141,12 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
       };
     }
     case "kernel":
-      throw new Error(
-        `Cannot open ${file.name}: it is a kernel, and this page starts its own; a disk image with the kernel on it starts here`,
-      );
+      return {
+        inspection,
+        stranger: { ...empty, kernel: await opener.openKernel(file, limit), network: stranger(empty.network) },
+        startsFromDisk: false,
+        takeDisks: async () => [],
+      };
   }
 }
 

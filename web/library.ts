@@ -310,8 +310,17 @@ function isStored(value: unknown): value is Stored {
 }
 
 function isBootable(value: Bootable): boolean {
-  const { files, commandLine, memoryMb } = value;
-  return Array.isArray(files) && files.every(isFile) && typeof commandLine === "string" && typeof memoryMb === "number";
+  const { files, commandLine, memoryMb, kernel } = value;
+  const isKernel =
+    kernel === undefined ||
+    (kernel.content instanceof Uint8Array && [kernel.sha256, kernel.version].every((text) => typeof text === "string"));
+  return (
+    Array.isArray(files) &&
+    files.every(isFile) &&
+    typeof commandLine === "string" &&
+    typeof memoryMb === "number" &&
+    isKernel
+  );
 }
 
 function isFile(value: unknown): boolean {

@@ -249,8 +249,9 @@ function placeInitramfs({ kernel, initramfs }: KernelBoot, memoryMb: number): { 
     throw new Error("Cannot start the machine: the kernel is not a bzImage");
   const top = Math.min(memoryMb * MIB - BIOS_RESERVE, view.getUint32(INITRD_ADDR_MAX, true));
   const address = (top - initramfs.length) & ~0xfff;
-  // The kernel unpacks itself from its preferred address on.
-  if (address < view.getUint32(PREFERRED_ADDRESS, true) + view.getUint32(INIT_SIZE, true))
+  // The kernel is loaded at 1 MiB, and unpacks itself from its preferred address on.
+  const unpackedEnd = view.getUint32(PREFERRED_ADDRESS, true) + view.getUint32(INIT_SIZE, true);
+  if (address < Math.max(unpackedEnd, MIB + kernel.length))
     throw new Error(
       `Cannot start the machine: ${Math.ceil(initramfs.length / MIB)} MB of initramfs do not fit beside ` +
         `the kernel into ${memoryMb} MB of memory`,

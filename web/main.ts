@@ -19,7 +19,7 @@ import { readLocation } from "./location.ts";
 import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
-import { createOwnStates } from "./own-states.ts";
+import { createOwnStates, type StateKind } from "./own-states.ts";
 import { type Bootable, bootsAlike, memoryCommandLine } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
@@ -51,8 +51,7 @@ async function composeState(
   systemUrl: URL,
   { emulator, bios, vgaBios, kernel, unpackedKernel }: SystemFiles,
   waiter: Uint8Array,
-  memoryMb: number,
-  commandLine: string,
+  { memoryMb, commandLine, kernel: own }: StateKind,
 ): Promise<StateParts> {
   const builder = createBuilder(systemUrl);
   const overlay = [{ path: "/init", kind: "file", mode: 0o755, content: waiter } as const];
@@ -60,7 +59,8 @@ async function composeState(
   builder.stop();
   if (!built.ok) throw new Error(built.problem);
   const start = {
-    ...{ kernel, unpackedKernel, initramfs: built.bytes },
+    ...(own ? { kernel: own.content, unpackedKernel: null } : { kernel, unpackedKernel }),
+    initramfs: built.bytes,
     commandLine: memoryCommandLine(commandLine, false),
   };
   return { emulator, bios, vgaBios, memoryMb, start };
@@ -129,12 +129,13 @@ async function start(): Promise<void> {
   const printedListeners = new Set<(text: string) => void>();
   const decoder = new TextDecoder();
   const recipe = (): BootRecipe => {
-    const { files, commandLine, memoryMb, network: wanted } = workspace.project;
+    const { files, commandLine, memoryMb, network: wanted, kernel = null } = workspace.project;
     return {
       overlay: files,
       commandLine: wishes.commandLine ?? commandLine,
       memoryMb: wishes.memoryMb ?? memoryMb,
       card: wanted.card ?? "virtio",
+      kernel,
     };
   };
   const boot = (mode: BootMode): Promise<{ promptMs: number }> => {
@@ -156,8 +157,7 @@ async function start(): Promise<void> {
   });
   const ownStates = createOwnStates({
     version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
-    loadParts: async ({ memoryMb, commandLine }) =>
-      composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), memoryMb, commandLine),
+    loadParts: async (kind) => composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), kind),
   });
   const session = createSession({
     async build(request, { signal, onProgress }) {
@@ -374,8 +374,8 @@ async function start(): Promise<void> {
   void ready.then(() => snapshots.look()).catch(() => {});
 }
 
-function version({ overlay, commandLine, memoryMb }: BootRecipe): Bootable {
-  return { files: overlay, commandLine, memoryMb };
+function version({ overlay, commandLine, memoryMb, kernel }: BootRecipe): Bootable {
+  return { files: overlay, commandLine, memoryMb, ...(kernel ? { kernel } : {}) };
 }
 
 /** Goes into the room that the page's address names; to another relay only when the user says so. */
@@ -460,7 +460,7 @@ function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "
   return {
     ...chosen,
     projects: [],
-    project: { id: "", name: "", commandLine: "", memoryMb: 0 },
+    project: { id: "", name: "", commandLine: "", memoryMb: 0, kernel: null },
     writable: true,
     files: [],
     openFile: null,

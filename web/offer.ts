@@ -10,7 +10,7 @@ import {
 import type { FoundFile, Offer, OfferedFile } from "./share-state.ts";
 
 export function describeOffer(
-  project: Pick<Project, "name" | "files" | "commandLine" | "memoryMb">,
+  project: Pick<Project, "name" | "files" | "commandLine" | "memoryMb" | "kernel">,
   defaults: readonly DefaultFile[],
   found: FoundFile | null,
 ): Offer {
@@ -22,6 +22,7 @@ export function describeOffer(
     files: files.map((file) => describeFile(file, defaults)),
     commandLine: commandLine === DEFAULT_COMMAND_LINE ? null : commandLine,
     memoryMb: memoryMb === DEFAULT_MEMORY_MB ? null : memoryMb,
+    kernel: project.kernel?.version ?? null,
   };
 }
 

@@ -1,16 +1,19 @@
 /**
- * States of warm boots that the site does not have: of another memory size or kernel command line. The page makes one
- * after the first cold boot of that kind, beside the running machine, and keeps it in the browser.
+ * States of warm boots that the site does not have: of another memory size, kernel or kernel command line. The page makes
+ * one after the first cold boot of that kind, beside the running machine, and keeps it in the browser.
  *
  * Database "smart-os-states", store "states": {key, version, packed, usedAt}; `packed` is a gzipped state. What another
  * version of the site has left is removed.
  */
+import type { CustomKernel } from "../worker/api.ts";
 import type { StateAnswer } from "./state-worker.ts";
 import type { StateParts } from "./warm-state.ts";
 
 export interface StateKind {
   memoryMb: number;
   commandLine: string;
+  /** The project's own; null: the one that was built. */
+  kernel: CustomKernel | null;
 }
 
 export interface OwnStates {
@@ -48,7 +51,8 @@ export function createOwnStates({ version, loadParts }: OwnStatesParts): OwnStat
     });
     return opening;
   };
-  const keyOf = ({ memoryMb, commandLine }: StateKind): string => `${memoryMb} ${commandLine}`;
+  const keyOf = ({ memoryMb, commandLine, kernel }: StateKind): string =>
+    `${memoryMb} ${kernel ? `${kernel.sha256} ` : ""}${commandLine}`;
   const find = async (kind: StateKind): Promise<Kept | undefined> => {
     const store = (await open()).transaction("states").objectStore("states");
     return settled(store.get(keyOf(kind)) as IDBRequest<Kept | undefined>);
@@ -59,6 +63,8 @@ export function createOwnStates({ version, loadParts }: OwnStatesParts): OwnStat
     await forgetOldest(store);
   };
   let making: Promise<unknown> = Promise.resolve();
+  /** What did not work is not tried again and again: a kernel from outside may be none that the program can wait in. */
+  const failed = new Set<string>();
 
   return {
     async load(kind) {
@@ -75,8 +81,11 @@ export function createOwnStates({ version, loadParts }: OwnStatesParts): OwnStat
       if (kind.memoryMb > MOST_MEMORY_MB) return;
       const before = making;
       const mine = before.then(async () => {
-        if (await find(kind)) return;
-        const packed = await makeBeside(await loadParts(kind));
+        if (failed.has(keyOf(kind)) || (await find(kind))) return;
+        const packed = await makeBeside(await loadParts(kind)).catch((error: unknown) => {
+          failed.add(keyOf(kind));
+          throw error;
+        });
         await keep({ key: keyOf(kind), version, packed, usedAt: Date.now() });
       });
       making = mine.catch(() => {});

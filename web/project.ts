@@ -2,7 +2,7 @@
  * A project: what a person edits over the default root file system, and how the machine is set up. Pure functions
  * from one project to the next; whoever calls them saves the result.
  */
-import type { DeletedFile, ProjectFile } from "../worker/api.ts";
+import type { CustomKernel, DeletedFile, ProjectFile } from "../worker/api.ts";
 import type { ProjectDisk } from "./project-disks.ts";
 import type { FileRow } from "./state.ts";
 
@@ -16,6 +16,8 @@ export interface Project {
   commandLine: string;
   memoryMb: number;
   disks: readonly ProjectDisk[];
+  /** In place of the one that was built. */
+  kernel?: CustomKernel;
   network: {
     /** A relay other than the page's own. */
     relay: string | null;
@@ -84,12 +86,19 @@ export function bootsAlike(a: Bootable, b: Bootable): boolean {
   return (
     a.commandLine === b.commandLine &&
     a.memoryMb === b.memoryMb &&
+    a.kernel?.sha256 === b.kernel?.sha256 &&
     a.files.length === b.files.length &&
     a.files.every((file, index) => sameFile(file, b.files[index]))
   );
 }
 
-export type Bootable = Pick<Project, "files" | "commandLine" | "memoryMb">;
+export type Bootable = Pick<Project, "files" | "commandLine" | "memoryMb" | "kernel">;
+
+/** @param kernel null: the one that was built */
+export function withKernel<T extends { kernel?: CustomKernel }>(project: T, kernel: CustomKernel | null): T {
+  const { kernel: _, ...rest } = project;
+  return (kernel ? { ...rest, kernel } : rest) as T;
+}
 
 /**
  * The absolute form of a path that a person typed.

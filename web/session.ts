@@ -6,6 +6,7 @@ import type {
   BuildProgress,
   BuildRequest,
   BuildResult,
+  CustomKernel,
   DeltaRequest,
   DeltaResult,
 } from "../worker/api.ts";
@@ -16,7 +17,7 @@ import { type Machine, type NetworkCard, startMachine } from "./machine.ts";
 import { memoryCommandLine } from "./project.ts";
 import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
 import type { MachineFiles, SystemFiles } from "./system.ts";
-import type { ColdReason, MachineEvents, WarmBoots } from "./warm.ts";
+import type { ColdReason, MachineEvents, WarmBoots, WarmWish } from "./warm.ts";
 
 /** What a machine is made of: the parts of a project that decide how it boots. */
 export interface BootRecipe {
@@ -24,6 +25,8 @@ export interface BootRecipe {
   commandLine: string;
   memoryMb: number;
   card: NetworkCard;
+  /** The project's own; null: the one that was built. */
+  kernel: CustomKernel | null;
 }
 
 /** The disks of one run. */
@@ -270,8 +273,7 @@ export function createSession(environment: SessionEnvironment): Session {
   const prepareNext = (on: Run): void => {
     if (on.wish !== "warm") return;
     const { warm } = environment;
-    const { commandLine, memoryMb, card } = on.recipe;
-    const wish = { commandLine: commandLine.trim(), memoryMb, card };
+    const wish = wishOf(on.recipe);
     setTimeout(() => {
       if (run !== on || on.ended) return;
       // What cannot be made is not missed: the next boot is a cold one.
@@ -369,7 +371,7 @@ export function createSession(environment: SessionEnvironment): Session {
   /** @returns null, or why it has to be a cold boot; its disks are plugged in already then */
   const powerOnWarm = async (on: Run): Promise<ColdReason | null> => {
     const { recipe, startedAt } = on;
-    const wish = { commandLine: recipe.commandLine.trim(), memoryMb: recipe.memoryMb, card: recipe.card };
+    const wish = wishOf(recipe);
     const elapsed = (): number => performance.now() - startedAt;
     begin(on, null);
     const [delta, reason, plugged] = await Promise.all([
@@ -436,7 +438,9 @@ export function createSession(environment: SessionEnvironment): Session {
     on.watch.enter("bios", elapsed());
     environment.onPowerOn();
     emit({ status: "booting", phase: "bios", poweredAt: performance.now(), build: null });
-    const { emulator, bios, vgaBios, kernel, unpackedKernel } = system;
+    const { emulator, bios, vgaBios } = system;
+    // One from outside unpacks itself, in the machine: this page does not take it apart.
+    const { kernel, unpackedKernel } = recipe.kernel ? { kernel: recipe.kernel.content, unpackedKernel: null } : system;
     const { drives } = plugged;
     const hasDrive = drives.some((drive) => drive !== null);
     const commandLine = memoryCommandLine(recipe.commandLine, hasDrive);
@@ -581,7 +585,11 @@ export function createSession(environment: SessionEnvironment): Session {
       const previous = run;
       const [system, image] = await Promise.all([environment.loadMachine(), load.state()]);
       if (run !== previous) throw new Error("Cannot restore the machine: another one was started meanwhile");
-      const { on } = newRun({ overlay, commandLine, memoryMb, card }, mode, createBootWatch({ timeline, promptMs }));
+      const { on } = newRun(
+        { overlay, commandLine, memoryMb, card, kernel: null },
+        mode,
+        createBootWatch({ timeline, promptMs }),
+      );
       run = on;
       on.settle.resolve({ promptMs });
       if (previous) await end(previous, "a saved machine takes its place");
@@ -664,6 +672,10 @@ export function createSession(environment: SessionEnvironment): Session {
     },
     sendCtrlAltDel: () => run?.machine?.sendCtrlAltDel(),
   };
+}
+
+function wishOf({ commandLine, memoryMb, card, kernel }: BootRecipe): WarmWish {
+  return { commandLine: commandLine.trim(), memoryMb, card, kernel };
 }
 
 function sentence(error: unknown): string {

@@ -26,12 +26,14 @@ export interface Offer {
   /** Null when it is the default's. */
   commandLine: string | null;
   memoryMb: number | null;
+  /** Its own kernel, as that calls itself; null when it is the one that was built. */
+  kernel: string | null;
 }
 
 export interface FoundFile {
   fileName: string;
   sizeBytes: number;
-  kind: "bundle" | "disk" | "files";
+  kind: "bundle" | "disk" | "files" | "kernel";
   /** How it is packed or laid out: raw, gzip, qcow2, cpio, tar; "" where the kind says it. */
   container: string;
   /** Of a disk. */

@@ -448,8 +448,8 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
 }
 
 /** What a machine was built from. */
-function sumOf({ overlay, commandLine, memoryMb, card }: BootRecipe): string {
-  return sumFiles(overlay, [commandLine, memoryMb, card]);
+function sumOf({ overlay, commandLine, memoryMb, card, kernel }: BootRecipe): string {
+  return sumFiles(overlay, [commandLine, memoryMb, card, ...(kernel ? [kernel.sha256] : [])]);
 }
 
 function freeName(taken: readonly string[], nameOf: (count: number) => string): string {

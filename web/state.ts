@@ -330,7 +330,14 @@ export interface AppState {
   hidden: WhenHidden;
   embed: boolean;
   projects: readonly { id: string; name: string; updatedAt: number }[];
-  project: { id: string; name: string; commandLine: string; memoryMb: number };
+  project: {
+    id: string;
+    name: string;
+    commandLine: string;
+    memoryMb: number;
+    /** Its own, in place of the one that was built. */
+    kernel: { version: string; bytes: number } | null;
+  };
   /** False while another tab holds this project: everything is shown, nothing can be changed. */
   writable: boolean;
   files: readonly FileRow[];
@@ -383,6 +390,8 @@ export interface Actions {
   goBack(): void;
   setCommandLine(commandLine: string): void;
   setMemory(memoryMb: number): void;
+  /** Drops the project's own kernel. */
+  useBuiltKernel(): void;
   sendCtrlAltDel(): void;
   /** The screen takes the keyboard only while it has the focus. */
   focusScreen(focused: boolean): void;

@@ -2,18 +2,21 @@
  * Warm boots: which machine a saved state serves, and a spare one that already waits for its files while the present
  * machine runs. A spare has run nothing yet: the memory that it takes is that of the pages in its state.
  */
+import type { CustomKernel } from "../worker/api.ts";
 import { type Machine, type MachineOptions, type NetworkCard, startMachine } from "./machine.ts";
 import type { OwnStates } from "./own-states.ts";
 import { DEFAULT_COMMAND_LINE } from "./project.ts";
 import type { MachineFiles } from "./system.ts";
 
 /** Why a machine cannot be started warm. */
-export type ColdReason = "memory" | "command-line" | "card" | "drives" | "no-states" | "state" | "trouble";
+export type ColdReason = "memory" | "command-line" | "kernel" | "card" | "drives" | "no-states" | "state" | "trouble";
 
 export interface WarmWish {
   commandLine: string;
   memoryMb: number;
   card: NetworkCard;
+  /** The project's own; null: the one that was built. */
+  kernel: CustomKernel | null;
 }
 
 /** What a machine tells of itself. */
@@ -63,16 +66,16 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
   let unpacked: { kind: string; state: ArrayBuffer } | null = null;
 
   const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
-    const { card, commandLine, memoryMb } = wish;
+    const { card, commandLine, memoryMb, kernel } = wish;
     if (!hasStates) return "no-states";
     if (card !== "virtio") return "card";
-    const isDefault = commandLine === DEFAULT_COMMAND_LINE;
+    const isDefault = commandLine === DEFAULT_COMMAND_LINE && !kernel;
     const ready = isDefault ? loadState(memoryMb) : null;
     if (ready) return ready.catch(() => "state");
     if (unpacked?.kind === kindOf(wish)) return unpacked.state;
     const state = await own.load(wish);
     if (state) unpacked = { kind: kindOf(wish), state };
-    return state ?? (isDefault ? "memory" : "command-line");
+    return state ?? (kernel ? "kernel" : isDefault ? "memory" : "command-line");
   };
 
   const start = async (wish: WarmWish): Promise<Spare> => {
@@ -124,14 +127,14 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
     },
     async makeOwn(wish) {
       const state = await find(wish);
-      if (state === "memory" || state === "command-line") await own.make(wish);
+      if (state === "memory" || state === "command-line" || state === "kernel") await own.make(wish);
     },
     drop,
   };
 }
 
-function kindOf({ memoryMb, commandLine, card }: WarmWish): string {
-  return `${memoryMb} ${card} ${commandLine}`;
+function kindOf({ memoryMb, commandLine, card, kernel }: WarmWish): string {
+  return `${memoryMb} ${card} ${kernel?.sha256 ?? ""} ${commandLine}`;
 }
 
 function forward(to: Spare["events"]): MachineEvents {

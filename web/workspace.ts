@@ -19,6 +19,7 @@ import {
   renameFile,
   restoreDefault,
   uniqueName,
+  withKernel,
   writeFile,
 } from "./project.ts";
 import type { OpenFile, Store } from "./state.ts";
@@ -43,6 +44,8 @@ export interface Workspace {
   configure(change: { commandLine?: string; memoryMb?: number; name?: string }): void;
   /** Takes the files and settings of another version. */
   replace(version: Bootable): void;
+  /** Drops the project's own kernel. */
+  useBuiltKernel(): void;
   /** Changes which disks there are and where they are plugged in. */
   setDisks(change: (project: Project) => Project): void;
   setNetwork(change: Partial<Project["network"]>): void;
@@ -83,7 +86,10 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
   const emit = (): void =>
     store.update((state) => ({
       ...state,
-      project: { id: project.id, name: project.name, commandLine: project.commandLine, memoryMb: project.memoryMb },
+      project: {
+        ...{ id: project.id, name: project.name, commandLine: project.commandLine, memoryMb: project.memoryMb },
+        kernel: project.kernel ? { version: project.kernel.version, bytes: project.kernel.content.length } : null,
+      },
       projects: library.list().map(({ id, name, updatedAt }) => ({ id, name, updatedAt })),
       files: listFiles(project, defaults),
       openFile: openFile(),
@@ -190,7 +196,9 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
             }),
       });
     },
-    replace: ({ files, commandLine, memoryMb }) => change({ ...project, files, commandLine, memoryMb }),
+    replace: ({ files, commandLine, memoryMb, kernel = null }) =>
+      change(withKernel({ ...project, files, commandLine, memoryMb }, kernel)),
+    useBuiltKernel: () => change(withKernel(project, null)),
     setDisks: (alter) => change(alter(project)),
     setNetwork: (changed) => change({ ...project, network: { ...project.network, ...changed } }),
     replaceNetwork: (network) => change({ ...project, network }),
@@ -201,8 +209,8 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
     duplicate(disks) {
       const source = project;
       const copy = library.create(source.name);
-      const { files, components, commandLine, memoryMb, network } = source;
-      library.save({ ...copy, files, components, commandLine, memoryMb, disks, network });
+      const { files, components, commandLine, memoryMb, network, kernel = null } = source;
+      library.save(withKernel({ ...copy, files, components, commandLine, memoryMb, disks, network }, kernel));
       workspace.open(copy.id);
     },
     show(path) {

@@ -39,6 +39,16 @@ export interface DeletedFile {
 /** What a project puts over the default root file system, one entry for each path. */
 export type Overlay = ReadonlyArray<ProjectFile | DeletedFile>;
 
+/** A kernel of a project's own, in place of the one that was built. */
+export interface CustomKernel {
+  /** A bzImage. */
+  content: Uint8Array<ArrayBuffer>;
+  /** Lower-case hexadecimal SHA-256 of it: what tells one kernel from another. */
+  sha256: string;
+  /** What it says of itself, for people; "" when it says nothing. */
+  version: string;
+}
+
 /** What to build. */
 export interface BuildRequest {
   target: "initramfs";
@@ -164,7 +174,7 @@ export type RebuildResult = { ok: true; image: ComposedImage; buildMs: number } 
 export type ExportRequest =
   | { kind: "bundle"; project: SharedProject; diskIds: readonly string[] }
   | { kind: "initramfs" | "rootfs-tar"; overlay: Overlay }
-  | { kind: "disk-iso"; overlay: Overlay; commandLine: string }
+  | { kind: "disk-iso"; overlay: Overlay; commandLine: string; kernel: Uint8Array | null }
   | { kind: "disk-raw-gz" | "disk-qcow2" | "disk-vmdk"; name: string };
 
 /** The next extent of a disk, the first one when it begins anew; null at the end. */
@@ -214,6 +224,8 @@ export interface BuilderApi {
   /** What a file from outside is, without taking anything of it. */
   inspectFile(file: ForeignFile, read: ReadDisk): Promise<Answer<FileInspection>>;
   openBundle(file: ForeignFile, read: ReadDisk): Promise<Answer<OpenedBundle>>;
+  /** A bzImage, checked. */
+  openKernel(file: ForeignFile, read: ReadDisk): Promise<Answer<CustomKernel>>;
   /** What an archive's files are over the default ones, which it replaces when it has an /init, and else adds to. */
   openFiles(file: ForeignFile, read: ReadDisk): Promise<Answer<Overlay>>;
   /**

@@ -1,5 +1,7 @@
 /** The bundle: a project with its files and disks as one zip. docs/project-format.md describes it. */
-import { deflateBytes, deflateStream, unpackStream, type Work } from "./compress.ts";
+import type { CustomKernel } from "./api.ts";
+import { deflateBytes, deflateStream, gather, unpackStream, type Work } from "./compress.ts";
+import { decodeBzImage, MOST_KERNEL_BYTES } from "./format/bzimage.ts";
 import { crc32 } from "./format/crc32.ts";
 import type { DiskStream } from "./format/disk-stream.ts";
 import { FormatError, quote } from "./format/file-tree.ts";
@@ -7,9 +9,11 @@ import { encodePlainQcow2 } from "./format/qcow2.ts";
 import { streamPlainQcow2 } from "./format/qcow2-stream.ts";
 import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { encodeZip, METHODS, readZip, type ZipEntry, type ZipMember, zipData } from "./format/zip.ts";
+import { hashSha256 } from "./hash.ts";
 import { decodeProject, encodeProject, type SharedDisk, type SharedProject } from "./shared-project.ts";
 
 const PROJECT = "project.json";
+const KERNEL = "kernel/bzImage";
 const MEMBER_MODE = 0o644;
 /** What files of a project may have together: they are in memory. */
 const MOST_FILE_BYTES = 256 * 1024 * 1024;
@@ -56,7 +60,7 @@ export function encodeBundle(
     return { name, mode: MEMBER_MODE, kind: "stream", ...deflateStream(source, own) };
   };
   function* members(): Generator<ZipMember> {
-    const json = encodeProject(project, contents);
+    const json = encodeProject(project, contents, KERNEL);
     yield { name: PROJECT, mode: MEMBER_MODE, kind: "bytes", content: json, packed: deflateBytes(json) };
     for (const { path, ...file } of project.files) {
       if (file.kind !== "file") continue;
@@ -66,6 +70,7 @@ export function encodeBundle(
       before += file.content.length;
       work.onProgress?.(before);
     }
+    if (project.kernel) yield stream(KERNEL, [project.kernel.content]);
     for (const { id } of project.disks) {
       const disk = disks.get(id);
       const listed = contents.get(id);
@@ -116,7 +121,8 @@ export async function openBundle(source: BlockSource, { name, signal }: OpenOpti
   };
   const json = take(PROJECT);
   if (!json) throw new FormatError(`${what}: there is no ${PROJECT} in it, so it is no bundle of a project`);
-  const { project, disks } = decodeProject(await readMember(source, json, MOST_FILE_BYTES, what, signal), what);
+  const listed = decodeProject(await readMember(source, json, MOST_FILE_BYTES, what, signal), what);
+  const { project, disks } = listed;
   let left = MOST_FILE_BYTES;
   const files: SharedProject["files"][number][] = [];
   for (const file of project.files) {
@@ -129,6 +135,14 @@ export async function openBundle(source: BlockSource, { name, signal }: OpenOpti
     const content = await readMember(source, entry, left, what, signal);
     left -= content.length;
     files.push({ ...file, content });
+  }
+  let kernel: CustomKernel | null = null;
+  if (listed.kernel !== null) {
+    const entry = take(listed.kernel);
+    if (!entry) throw new FormatError(`${what}: ${quote(listed.kernel)}, its kernel, is not in it`);
+    const content = await readMember(source, entry, MOST_KERNEL_BYTES, what, signal);
+    const { version } = decodeBzImage(content, `${what}: ${quote(listed.kernel)}`);
+    kernel = { content, sha256: await hashSha256(content), version };
   }
   const bundled: BundledDisk[] = [];
   for (const { content, sizeBytes, ...disk } of disks) {
@@ -153,7 +167,7 @@ export async function openBundle(source: BlockSource, { name, signal }: OpenOpti
       throw new FormatError(`${what}: ${quote(entry.name)} is in it, which is no part of a bundle`);
     extras.push({ name: entry.name, size: entry.size, content: () => memberStream(source, entry, what, signal) });
   }
-  return { project: { ...project, files }, disks: bundled, extras };
+  return { project: { ...project, files, ...(kernel ? { kernel } : {}) }, disks: bundled, extras };
 }
 
 async function readMember(
@@ -165,22 +179,11 @@ async function readMember(
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (entry.size > most)
     throw new FormatError(
-      `${what}: ${quote(entry.name)} has ${entry.size} bytes, files may have ${MOST_FILE_BYTES} together`,
+      most === MOST_KERNEL_BYTES
+        ? `${what}: ${quote(entry.name)} has ${entry.size} bytes, a kernel may have ${most}`
+        : `${what}: ${quote(entry.name)} has ${entry.size} bytes, files may have ${MOST_FILE_BYTES} together`,
     );
-  // Announced sizes are no reason to take memory.
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of memberStream(source, entry, what, signal)) {
-    parts.push(part);
-    size += part.length;
-  }
-  const result = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    result.set(part, at);
-    at += part.length;
-  }
-  return result;
+  return gather(memberStream(source, entry, what, signal));
 }
 
 /** A member unpacked; its length and its sum are checked at the end. */

@@ -329,6 +329,13 @@ export function createPause(signal: AbortSignal | undefined): () => Promise<void
   };
 }
 
+/** All of a stream. Announced sizes are no reason to take memory: whoever makes it sees that it stays within bounds. */
+export async function gather(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  for await (const part of stream) parts.push(part);
+  return join(parts);
+}
+
 export function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;

@@ -46,7 +46,9 @@ export async function* exportPieces(
     case "disk-iso": {
       const { overlay, commandLine } = request;
       const tree = composeTree(await loadParts(), defaults, overlay);
-      return yield* inOrder(composeIso(tree, await loadCdParts(), { commandLine, memoryMb: MOST_MEMORY_MB }));
+      const { kernel, cd } = await loadCdParts();
+      const parts = { kernel: request.kernel ?? kernel, cd };
+      return yield* inOrder(composeIso(tree, parts, { commandLine, memoryMb: MOST_MEMORY_MB }));
     }
     case "disk-raw-gz":
       return yield* inOrder(gzipDisk(watched(disk, { signal: work.signal }), work));

@@ -4,9 +4,9 @@ import type { Answer, BuilderApi, ForeignFile, ReadDisk } from "./api.ts";
 import { answer } from "./build.ts";
 import type { FileTree } from "./format/file-tree.ts";
 import type { BlockSource } from "./format/sparse-image.ts";
-import { inspectFile, openBundle, openDisk, openTree, overlayOf } from "./import.ts";
+import { inspectFile, openBundle, openDisk, openKernel, openTree, overlayOf } from "./import.ts";
 
-type ForeignApi = Pick<BuilderApi, "inspectFile" | "openBundle" | "openFiles" | "takeDisk">;
+type ForeignApi = Pick<BuilderApi, "inspectFile" | "openBundle" | "openFiles" | "openKernel" | "takeDisk">;
 
 /**
  * @param begin ends what is under way and starts something
@@ -39,6 +39,7 @@ export function foreignFiles(
         // Nothing boots without /init: such an archive is laid over the default system instead of taking its place.
         return tree.has("/init") ? overlay : overlay.filter(({ kind }) => kind !== "deleted");
       }),
+    openKernel: (file, read) => opening(file, read, openKernel),
     takeDisk: (file, read, id, take) =>
       opening(file, read, async (source, options) => {
         const bundled =

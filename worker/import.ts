@@ -2,9 +2,10 @@
  * Files from strangers: what they are, before anything of them is taken, and how they are opened. Everything is bounded
  * before it is unpacked, and refused with a sentence: FormatError "Cannot open NAME: …".
  */
-import type { Overlay, ProjectFile } from "./api.ts";
+import type { CustomKernel, Overlay, ProjectFile } from "./api.ts";
 import { type Bundle, type OpenOptions, openBundle } from "./bundle.ts";
-import { inflateCluster, unpackStart, unpackStream } from "./compress.ts";
+import { gather, inflateCluster, unpackStart, unpackStream } from "./compress.ts";
+import { decodeBzImage, isBzImage, kernelVersion, MOST_KERNEL_BYTES } from "./format/bzimage.ts";
 import { decodeCpio } from "./format/cpio.ts";
 import { type DiskStream, streamOfSource } from "./format/disk-stream.ts";
 import { type FileTree, FormatError, quote, type TreeEntry } from "./format/file-tree.ts";
@@ -13,6 +14,7 @@ import { MOST_DISK_BYTES, openQcow2 } from "./format/qcow2-reader.ts";
 import type { BlockSource } from "./format/sparse-image.ts";
 import { decodeTar, isTar } from "./format/tar.ts";
 import { isZip } from "./format/zip.ts";
+import { hashSha256 } from "./hash.ts";
 import { checkSharedPath, checkTarget } from "./shared-project.ts";
 
 /** What was found in a file. Sizes are in bytes. */
@@ -23,6 +25,8 @@ export type FileInspection =
       files: number;
       memoryMb: number;
       disks: { name: string; size: number }[];
+      /** What its own kernel says of itself; null when it has none. */
+      kernel: string | null;
       snapshot: boolean;
     }
   /** `size` of the disk; null while it is packed as a whole. */
@@ -38,13 +42,7 @@ const START_BYTES = 64 * 1024;
 /** A root file system is in memory, and was there packed. */
 const MOST_ARCHIVE_BYTES = 256 * 1024 * 1024;
 const MOST_ENTRIES = 100_000;
-const MOST_KERNEL_BYTES = 64 * 1024 * 1024;
 const STEP_BYTES = 256 * 1024;
-/** Documentation/arch/x86/boot.rst: "HdrS" at 0x202, from 0x20e the offset of the version's text, less 0x200. */
-const BOOT_FLAG = 0x1fe;
-const HEADER_MAGIC = 0x202;
-const HDRS = 0x53726448;
-const VERSION = 0x20e;
 
 /** @throws FormatError for what is none of the kinds, or damaged as far as has been looked */
 export async function inspectFile(source: BlockSource, options: OpenOptions): Promise<FileInspection> {
@@ -60,6 +58,7 @@ export async function inspectFile(source: BlockSource, options: OpenOptions): Pr
       files: project.files.length,
       memoryMb: project.memoryMb,
       disks: disks.map(({ disk, size }) => ({ name: disk.name, size })),
+      kernel: project.kernel?.version ?? null,
       snapshot: extras.length > 0,
     };
   }
@@ -71,7 +70,7 @@ export async function inspectFile(source: BlockSource, options: OpenOptions): Pr
   }
   if (isCpio(inner)) return { kind: "files", container: "cpio", isPacked };
   if (isTar(inner)) return { kind: "files", container: "tar", isPacked };
-  if (isKernel(start)) return { kind: "kernel", version: kernelVersion(start) };
+  if (isBzImage(start)) return { kind: "kernel", version: kernelVersion(start) };
   if (isPacked) {
     if (inner.length === 0) throw new FormatError(`${what}: it begins as a gzip file, but is damaged or cut off`);
     const content = describeHead(
@@ -135,12 +134,12 @@ export async function openTree(source: BlockSource, { name, signal }: OpenOption
   }
 }
 
-/** A bare kernel. @throws FormatError when it is none */
-export async function openKernel(source: BlockSource, { name }: OpenOptions): Promise<Uint8Array<ArrayBuffer>> {
+/** A bare kernel. @throws FormatError when it is none, or none that a machine here can start */
+export async function openKernel(source: BlockSource, { name }: OpenOptions): Promise<CustomKernel> {
   const what = `Cannot open ${quote(name)}`;
-  const bytes = await readAll(source, MOST_KERNEL_BYTES, what);
-  if (!isKernel(bytes)) throw new FormatError(`${what}: it is no bzImage`);
-  return bytes;
+  const content = await readAll(source, MOST_KERNEL_BYTES, what);
+  const { version } = decodeBzImage(content, what);
+  return { content, sha256: await hashSha256(content), version };
 }
 
 /**
@@ -188,20 +187,6 @@ function startsWith(bytes: Uint8Array, text: string): boolean {
   return [...text].every((letter, at) => bytes[at] === letter.charCodeAt(0));
 }
 
-function isKernel(bytes: Uint8Array): boolean {
-  if (bytes.length < 1024) return false;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return view.getUint16(BOOT_FLAG, true) === 0xaa55 && view.getUint32(HEADER_MAGIC, true) === HDRS;
-}
-
-function kernelVersion(bytes: Uint8Array): string {
-  const at = new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint16(VERSION, true) + 0x200;
-  const text = bytes.subarray(at, at + 200);
-  const end = text.indexOf(0);
-  const version = new TextDecoder("latin1").decode(text.subarray(0, Math.max(end, 0)));
-  return /^[\x20-\x7e]+$/.test(version) ? version : "";
-}
-
 /** Kinds that would pass for raw disks. */
 function refuseOthers(start: Uint8Array, what: string): void {
   if (startsWith(start, "KDMV"))
@@ -240,19 +225,7 @@ async function readAll(source: BlockSource, most: number, what: string): Promise
 }
 
 async function unpackAll(source: BlockSource, what: string, signal: AbortSignal | undefined) {
-  const all: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of unpackStream("gzip", parts(source), { what, most: MOST_ARCHIVE_BYTES, signal })) {
-    all.push(part);
-    size += part.length;
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of all) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return gather(unpackStream("gzip", parts(source), { what, most: MOST_ARCHIVE_BYTES, signal }));
 }
 
 async function headOf(disk: DiskStream, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {

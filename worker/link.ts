@@ -17,6 +17,10 @@ const WHAT = "Cannot open the link";
 
 /** @returns what stands after `p=`: URL-safe Base64 (RFC 4648, section 5) without padding */
 export function encodeLink(project: SharedProject): string {
+  if (project.kernel)
+    throw new FormatError(
+      "Cannot make a link of the project: it has a kernel of its own, which no link can carry; download the project instead",
+    );
   const { relay: _, ...network } = project.network;
   const {
     createdAt: __,
@@ -43,7 +47,8 @@ export async function openLink(text: string): Promise<SharedProject> {
   const end = payload.indexOf(NEW_LINE);
   if (end < 0) throw new FormatError(`${WHAT}: there is no project in it`);
   const head = payload.subarray(0, end);
-  const { project } = decodeProject(head, WHAT);
+  const { project, kernel } = decodeProject(head, WHAT);
+  if (kernel !== null) throw new FormatError(`${WHAT}: it speaks of a kernel, which no link can carry`);
   const sizes = readSizes(head);
   let at = end + 1;
   const files = project.files.map((file) => file);

@@ -2,7 +2,7 @@
  * A project as it is shared: `project.json` of a bundle, read from strangers. docs/project-format.md describes it. What is
  * not known in it is left out; what is wrong in it is refused.
  */
-import type { Overlay, ProjectFile } from "./api.ts";
+import type { CustomKernel, Overlay, ProjectFile } from "./api.ts";
 import { checkPath, FormatError, quote } from "./format/file-tree.ts";
 import { hashSha256 } from "./hash.ts";
 
@@ -37,6 +37,8 @@ export interface SharedProject {
   commandLine: string;
   memoryMb: number;
   disks: readonly SharedDisk[];
+  /** In place of the one that was built. */
+  kernel?: CustomKernel;
   network: { relay: string | null; card?: "virtio" | "ne2k" };
   createdAt: number;
   updatedAt: number;
@@ -50,15 +52,21 @@ export interface ListedDisk extends SharedDisk {
   sizeBytes?: number;
 }
 
-/** @param contents member of a disk's content and its size, by the disk's id */
+/**
+ * @param contents member of a disk's content and its size, by the disk's id
+ * @param kernelMember member of the kernel's content, where the project has one of its own
+ */
 export function encodeProject(
   project: SharedProject,
   contents: ReadonlyMap<string, { content: string; sizeBytes: number }> = new Map(),
+  kernelMember = "",
 ): Uint8Array<ArrayBuffer> {
   const { version, name, files, components, commandLine, memoryMb, disks, network, createdAt, updatedAt } = project;
+  const { kernel } = project;
   const json = {
     ...{ format: FORMAT, version, name, components, commandLine, memoryMb },
     disks: disks.map((disk) => inOrder({ ...disk, ...contents.get(disk.id) })),
+    ...(kernel ? { kernel: { version: kernel.version, content: kernelMember } } : {}),
     ...{ network, createdAt, updatedAt },
     files: files.map(inOrder),
   };
@@ -82,7 +90,8 @@ export async function hashProject(project: SharedProject): Promise<string> {
   const sums: string[] = [];
   for (const file of project.files) if (file.kind === "file") sums.push(await hashSha256(file.content));
   // The order of keys in memory says nothing.
-  const { files, disks, network, ...rest } = { ...project, createdAt: 0, updatedAt: 0 };
+  const { files, disks, network, kernel, ...rest } = { ...project, createdAt: 0, updatedAt: 0 };
+  if (kernel) sums.push(kernel.sha256);
   const json = [rest, network, disks, files].map(jsonInOrder);
   return hashSha256(new TextEncoder().encode(JSON.stringify([json, sums])));
 }
@@ -101,10 +110,13 @@ function ordered(value: unknown): unknown {
 /**
  * @param json content of project.json
  * @param what "Cannot open NAME", for messages
- * @returns the project without the contents of its files, which are empty
+ * @returns the project without the contents of its files, which are empty, and without its kernel, of which the member
  * @throws FormatError naming what is wrong
  */
-export function decodeProject(json: Uint8Array, what: string): { project: SharedProject; disks: ListedDisk[] } {
+export function decodeProject(
+  json: Uint8Array,
+  what: string,
+): { project: SharedProject; disks: ListedDisk[]; kernel: string | null } {
   const read = new Reader(what);
   if (json.length > MOST_JSON_BYTES) throw read.refusal(`project.json has ${json.length} bytes`);
   let value: unknown;
@@ -141,7 +153,15 @@ export function decodeProject(json: Uint8Array, what: string): { project: Shared
     createdAt: read.whole(top.createdAt ?? 0, "createdAt", Number.MAX_SAFE_INTEGER),
     updatedAt: read.whole(top.updatedAt ?? 0, "updatedAt", Number.MAX_SAFE_INTEGER),
   };
-  return { project, disks };
+  return { project, disks, kernel: readKernel(read, top.kernel) };
+}
+
+/** Its version is what the kernel itself says: that in the text is for whoever reads it. */
+function readKernel(read: Reader, value: unknown): string | null {
+  if (value === undefined) return null;
+  const member = read.text(read.object(value, "kernel").content, "kernel.content", 300);
+  if (!/^kernel\/[\w.-]+$/.test(member)) throw read.refusal("kernel.content is not in kernel/");
+  return member;
 }
 
 function readDisk(read: Reader, value: unknown, index: number): ListedDisk {

@@ -145,8 +145,6 @@ describe("an import", () => {
     expect(await take(page, bent, "bent.smartos")).toMatch(/^Cannot open bent\.smartos: /);
     expect(await take(page, gzipSync(Buffer.alloc(1000)).subarray(0, 20), "cut.gz")).toMatch(/^Cannot open cut\.gz: /);
     expect(await take(page, Buffer.from("hello"), "<b>.txt")).toMatch(/^Cannot open <b>\.txt: /);
-    const kernel = readFileSync(join(import.meta.dirname, "../../public/system/bzImage"));
-    expect(await take(page, kernel, "vmlinuz")).toMatch(/^Cannot open vmlinuz: it is a kernel/);
     expect(await names()).toBe(last);
     await expect.poll(() => stored(page)).toEqual(kept);
 

@@ -10,7 +10,7 @@ import { encodeExt } from "../../worker/format/extfs.ts";
 import { FileTree } from "../../worker/format/file-tree.ts";
 import type { SharedProject } from "../../worker/shared-project.ts";
 import { scratchFolder, writeStream } from "../oracle/images.ts";
-import { ROOT } from "./guest.ts";
+import { ROOT, readSystem } from "./guest.ts";
 import { startQemu } from "./qemu.ts";
 
 const scratch = scratchFolder("cli");
@@ -158,6 +158,30 @@ describe("smart-os", () => {
     expect(result.status).toBe(125);
     expect(result.error).toMatch(
       /^Cannot run true: the guest did not come up\. The guest's last lines:\n[\s\S]*Kernel panic/,
+    );
+  }, 180_000);
+
+  it("takes a kernel: bare, beside a project, and in a bundle", () => {
+    const built = Buffer.from(readSystem("bzImage")).toString("latin1");
+    const release = /6\.12\.\d+/.exec(built)?.[0] as string;
+    writeFileSync(
+      join(scratch, "vmlinuz"),
+      Buffer.from(built.replaceAll(release, "6.12.999".slice(0, release.length)), "latin1"),
+    );
+    expect(smartOs("inspect", "vmlinuz").out).toMatch(/^kernel: bzImage, Linux 6\.12\.9/);
+    expect(smartOs("build", "vmlinuz", "-q", "-o", "kernel.smartos")).toEqual({ status: 0, out: "", error: "" });
+    expect(smartOs("inspect", "kernel.smartos").out).toMatch(/\n {2}a kernel of its own: 6\.12\.9/);
+    expect(smartOs("run", "kernel.smartos", "--command", "uname -r")).toMatchObject({
+      ...{ status: 0, out: expect.stringMatching(/^6\.12\.9/), error: "" },
+    });
+    expect(smartOs("build", "demo.smartos", "-q", "--kernel", "vmlinuz", "-o", "bzImage").status).toBe(0);
+    expect(sha256("bzImage")).toBe(sha256("vmlinuz"));
+    execFileSync("unzip", ["-q", "kernel.smartos", "-d", "kernel"], { cwd: scratch });
+    expect(smartOs("build", "kernel", "-q", "-o", "kernel-again.smartos").status).toBe(0);
+    expect(sha256("kernel-again.smartos")).toBe(sha256("kernel.smartos"));
+    writeFileSync(join(scratch, "short"), readSystem("bzImage").subarray(0, 1_000_000));
+    expect(smartOs("run", "short", "--command", "true").error).toMatch(
+      /^Cannot open short: it would reach to \d+, the file/,
     );
   }, 180_000);
 

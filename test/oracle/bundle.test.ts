@@ -107,6 +107,7 @@ describe("a bundle", () => {
       { files: project.files.map((file) => (file.kind === "file" ? { ...file, content: noise(3, 1) } : file)) },
       { disks: project.disks.slice(1) },
       { network: { relay: null } },
+      { kernel: { content: noise(3, 1), sha256: "0", version: "" } },
     ];
     for (const change of changed) expect(await hashProject({ ...project, ...change })).not.toBe(hash);
     expect(await hashProject({ ...project, updatedAt: 99 })).toBe(hash);

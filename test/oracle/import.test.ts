@@ -82,7 +82,7 @@ describe("what a file is", () => {
       kind: "kernel",
       version: expect.stringMatching(/^6\.12/),
     });
-    expect(Buffer.compare(await openKernel(kernel, options), readSystem("bzImage"))).toBe(0);
+    expect(Buffer.compare((await openKernel(kernel, options)).content, readSystem("bzImage"))).toBe(0);
     mkdirSync(join(scratch, "root/etc"), { recursive: true });
     writeFileSync(join(scratch, "root/etc/hostname"), "other\n");
     symlinkSync("hostname", join(scratch, "root/etc/link"));

@@ -8,6 +8,7 @@ import { FileTree, FormatError } from "../../worker/format/file-tree.ts";
 import { encodeCompressedQcow2, encodePlainQcow2 } from "../../worker/format/qcow2.ts";
 import type { SparseImage } from "../../worker/format/sparse-image.ts";
 import { encodeTar, tarEntriesOf } from "../../worker/format/tar.ts";
+import { hashSha256 } from "../../worker/hash.ts";
 import { inspectFile, openDisk, openKernel, openTree, overlayOf } from "../../worker/import.ts";
 import type { SharedProject } from "../../worker/shared-project.ts";
 
@@ -69,12 +70,30 @@ const project: SharedProject = {
   disks: [{ id: "d", name: "d", kind: "data", fileSystem: "ext4", label: "", sizeMb: 3, drive: "sdb" }],
 };
 
+/** A kernel as far as its header goes: two sectors of setup code, 1 kB of the rest. */
+export function smallKernel(): Uint8Array<ArrayBuffer> {
+  const kernel = new Uint8Array(2048);
+  const view = new DataView(kernel.buffer);
+  kernel[0x1f1] = 1;
+  view.setUint32(0x1f4, 64, true);
+  kernel.set([0x55, 0xaa, 0xeb, 0x66, 0x48, 0x64, 0x72, 0x53, 0x0f, 0x02], 0x1fe);
+  view.setUint16(0x20e, 0x100, true);
+  kernel[0x211] = 1;
+  view.setUint32(0x24c, 900, true);
+  view.setUint32(0x258, 0x100000, true);
+  view.setUint32(0x260, 0x300000, true);
+  kernel.set(encoder.encode("6.1"), 0x300);
+  return kernel;
+}
+
 /** Good files of every kind; `inner` are packed after they have been changed. */
 export async function makeSeeds(): Promise<{ name: string; bytes: Uint8Array; isInner: boolean }[]> {
-  const kernel = new Uint8Array(2048);
-  kernel.set([0x55, 0xaa, 0, 0, 0x48, 0x64, 0x72, 0x53], 0x1fe);
+  const kernel = smallKernel();
+  const own = { content: kernel, sha256: await hashSha256(kernel), version: "6.1" };
   const bundle = await collect(
-    encodeBundle(project, new Map([["d", streamOf(disk)]]), [{ name: "snapshot/s", content: [new Uint8Array(900)] }]),
+    encodeBundle({ ...project, kernel: own }, new Map([["d", streamOf(disk)]]), [
+      { name: "snapshot/s", content: [new Uint8Array(900)] },
+    ]),
   );
   const tar = await collect(encodeTar(tarEntriesOf(smallTree())));
   const raw = new Uint8Array(64 * 1024);

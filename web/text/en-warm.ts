@@ -15,6 +15,7 @@ export const enWarm = {
     ({
       memory: "Cold boot: there is no saved state for so much memory.",
       "command-line": "Cold boot: a saved state has the default kernel command line.",
+      kernel: "Cold boot: the project has a custom kernel, for which there is no saved state yet.",
       card: "Cold boot: a saved state has the network card virtio.",
       drives: "Cold boot: a saved state has its CD drive where sdc or sdd would be.",
       "no-states": "Cold boot: this page was built without saved states.",

@@ -29,6 +29,9 @@ export const en = {
   settings: "Machine settings",
   memory: "Memory",
   commandLine: "Kernel command line",
+  kernel: "The project's own kernel",
+  builtKernel: "Use the built one",
+  kernelDropped: "From the next boot on the built kernel is used.",
   resetCommandLine: "Default",
   mode: { cold: "cold boot", warm: "warm boot", disk: "disk boot" },
   status: {

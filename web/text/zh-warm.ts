@@ -13,6 +13,7 @@ export const zhWarm: typeof enWarm = {
     ({
       memory: "冷启动：没有这种内存大小的保存状态。",
       "command-line": "冷启动：保存的状态使用默认的内核命令行。",
+      kernel: "冷启动：项目使用自带内核，尚无它的保存状态。",
       card: "冷启动：保存的状态使用 virtio 网卡。",
       drives: "冷启动：在保存的状态里，sdc 或 sdd 的位置是光驱。",
       "no-states": "冷启动：本页面构建时没有保存的状态。",

@@ -27,6 +27,9 @@ export const zh: Text = {
   settings: "机器设置",
   memory: "内存",
   commandLine: "内核命令行",
+  kernel: "项目自带的内核",
+  builtKernel: "使用构建的内核",
+  kernelDropped: "从下次启动起使用构建的内核。",
   resetCommandLine: "默认",
   mode: { cold: "冷启动", warm: "热启动", disk: "磁盘启动" },
   status: {

@@ -1,7 +1,7 @@
 import { el } from "../dom.ts";
 import { DEFAULT_COMMAND_LINE, MEMORY_SIZES_MB } from "../project.ts";
 import type { Actions } from "../state.ts";
-import type { Text } from "../text.ts";
+import { formatBytes, type Text } from "../text.ts";
 import { textButton } from "./button.ts";
 import type { View } from "./view.ts";
 
@@ -29,6 +29,14 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
     commandLine.value = DEFAULT_COMMAND_LINE;
     take();
   });
+  const kernelName = el("span", { className: "mono" });
+  const built = textButton(text.builtKernel, () => actions.useBuiltKernel(), { testid: "built-kernel" });
+  const kernel = el(
+    "div",
+    { className: "labelled", hidden: true, dataset: { testid: "own-kernel" } },
+    text.kernel,
+    el("div", { className: "row" }, el("p", { className: "soft" }, kernelName), built),
+  );
   const element = el(
     "div",
     { className: "popover", popover: "auto", attributes: { role: "dialog", "aria-label": text.settings } },
@@ -36,6 +44,7 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
     el("label", { className: "labelled" }, text.memory, memory),
     el("label", { className: "labelled" }, text.commandLine, commandLine),
     el("div", { className: "row" }, el("p", { className: "soft" }, text.settingsHint), reset),
+    kernel,
     el("label", { className: "labelled" }, text.visit.whenHidden, hidden),
   );
   const take = (): void => {
@@ -76,7 +85,9 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
         lastCommandLine = project.commandLine;
         commandLine.value = project.commandLine;
       }
-      memory.disabled = commandLine.disabled = reset.disabled = !writable;
+      memory.disabled = commandLine.disabled = reset.disabled = built.disabled = !writable;
+      kernel.hidden = project.kernel === null;
+      if (project.kernel) kernelName.textContent = project.kernel.version || formatBytes(project.kernel.bytes);
     },
   };
 }

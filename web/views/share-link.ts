@@ -21,16 +21,21 @@ export async function showLink(text: Text, actions: Actions): Promise<void> {
         { className: "fault", attributes: { role: "alert" } },
         error instanceof Error ? error.message : String(error),
       ),
+      el("div", { className: "dialog-actions" }, createDownload(text, actions)),
     );
   }
 }
 
-async function content(text: Text, actions: Actions, { url, tooLong }: ProjectLink): Promise<HTMLElement[]> {
-  const words = text.share;
-  const download = textButton(text.downloadProject, () => actions.downloadProject(), {
+function createDownload(text: Text, actions: Actions): HTMLElement {
+  return textButton(text.downloadProject, () => actions.downloadProject(), {
     icon: "download",
     testid: "link-download",
   });
+}
+
+async function content(text: Text, actions: Actions, { url, tooLong }: ProjectLink): Promise<HTMLElement[]> {
+  const words = text.share;
+  const download = createDownload(text, actions);
   if (tooLong)
     return [
       el("p", { dataset: { testid: "link-too-long" } }, words.linkTooLong(url.length)),

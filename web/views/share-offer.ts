@@ -25,6 +25,7 @@ export function createShareOffer(text: Text, actions: ShareActions): View {
     };
     const settings = [
       ...(offer.commandLine === null ? [] : ([[words.offerCommandLine, offer.commandLine]] as const)),
+      ...(offer.kernel === null ? [] : ([[words.offerKernel, offer.kernel || words.foundUnknown]] as const)),
       ...(offer.memoryMb === null ? [] : ([[words.offerMemory, `${offer.memoryMb} MB`]] as const)),
     ];
     const isSame = offer.files.length === 0 && settings.length === 0;
@@ -102,13 +103,7 @@ function createFacts(text: Text, found: FoundFile): HTMLElement {
     ({ name, sizeBytes }) => `${name}${sizeBytes > 0 ? ` (${formatBytes(sizeBytes)})` : ""}`,
   );
   if (sizes.length > 0) rows.push([words.foundDisks, sizes.join(", ")]);
-  const effect = found.startsFromDisk
-    ? words.startsFromDisk
-    : found.kind !== "disk"
-      ? ""
-      : found.partitions > 0
-        ? words.attachesPartitions
-        : words.attachesDisk;
+  const effect = effectOf(words, found);
   return el(
     "div",
     {},
@@ -119,6 +114,14 @@ function createFacts(text: Text, found: FoundFile): HTMLElement {
     ),
     effect !== "" && el("p", { className: "small-print" }, effect),
   );
+}
+
+/** What becomes of it; "" where what it is says enough. */
+function effectOf(words: Text["share"], { kind, startsFromDisk, partitions }: FoundFile): string {
+  if (kind === "kernel") return words.takesKernel;
+  if (startsFromDisk) return words.startsFromDisk;
+  if (kind !== "disk") return "";
+  return partitions > 0 ? words.attachesPartitions : words.attachesDisk;
 }
 
 /** The list of files, and beside it what differs in the chosen one. */
