@@ -3,7 +3,7 @@ import { defineConfig, type Plugin } from "vite";
 import { compress } from "./tools/compression.mjs";
 import { readEmulator } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
-import { readListing } from "./tools/states.ts";
+import { readDefaultDelta, readListing } from "./tools/states.ts";
 import { nameSystemFiles, placeStates, readStateFiles, readSystemFiles } from "./tools/system-files.ts";
 
 const ROOTFS = `${import.meta.dirname}/rootfs`;
@@ -66,6 +66,16 @@ function listing(): Plugin {
     name: "smart-os:listing",
     resolveId: (source) => (source === "virtual:listing" ? id : null),
     load: (source) => (source === id ? `export default ${readListing()}` : null),
+  };
+}
+
+/** Gives the page what a warm boot hands over for a project that changes nothing: it need not wait for the builder. */
+function defaultDelta(): Plugin {
+  const id = "\0virtual:default-delta";
+  return {
+    name: "smart-os:default-delta",
+    resolveId: (source) => (source === "virtual:default-delta" ? id : null),
+    load: (source) => (source === id ? `export default ${JSON.stringify(readDefaultDelta())}` : null),
   };
 }
 
@@ -142,7 +152,7 @@ export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator(), system(), listing(), withoutOffline(), withoutPolicy()],
+  plugins: [rootfs(), emulator(), system(), listing(), defaultDelta(), withoutOffline(), withoutPolicy()],
   worker: { format: "es", plugins: () => [rootfs(), system(), listing()] },
   build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
 });

@@ -22,6 +22,8 @@ export function siteHandler(
       const isHashed = /^\/(assets|system)\/[\w.-]+-[\w-]{8,}(\.\w+)?$/.test(pathname);
       response.setHeader("Cache-Control", isHashed ? "public, max-age=31536000, immutable" : "no-cache");
       response.setHeader("X-Content-Type-Options", "nosniff");
+      // What has no type is taken for text, and a browser that is watched turns all of it into letters.
+      if (/^\/system\/(?!.*\.json$)/.test(pathname)) response.setHeader("Content-Type", "application/octet-stream");
       response.setHeader("Referrer-Policy", "no-referrer");
     },
   });

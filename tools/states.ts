@@ -18,7 +18,9 @@ const SOURCES = [
   ...["drives", "hand-over", "kernel", "machine", "machine-internals", "machine-state", "warm-state", "project"].map(
     (name) => `web/${name}.ts`,
   ),
-  ...["delta", "initramfs", "recipe", "skeleton", "format/cpio", "format/file-tree"].map((name) => `worker/${name}.ts`),
+  ...["delta", "initramfs", "recipe", "skeleton", "format/cpio", "format/file-tree", "format/hand-over"].map(
+    (name) => `worker/${name}.ts`,
+  ),
   "tools/emulator.ts",
   "tools/states/make.ts",
   "node_modules/v86/package.json",
@@ -51,6 +53,12 @@ export function readStates(): { name: string; path: string }[] {
   const folder = stateFolder();
   if (!existsSync(join(folder, "listing.json"))) return [];
   return STATE_SIZES_MB.map((size) => ({ name: `warm-${size}.state`, path: join(folder, `warm-${size}.state`) }));
+}
+
+/** What is handed over for a project that changes nothing, in base64; null where there are no states. */
+export function readDefaultDelta(): string | null {
+  const path = join(stateFolder(), "default.delta");
+  return existsSync(path) ? readFileSync(path).toString("base64") : null;
 }
 
 /** The files in the states, as `worker/delta.ts` lists them. */

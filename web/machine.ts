@@ -22,8 +22,8 @@ export interface KernelBoot {
 
 /** A machine that goes on where it was saved; memory, card and drives must be those that it had. */
 export interface SavedMachine {
-  /** What `Machine.save` gave. */
-  state: ArrayBuffer;
+  /** What `Machine.save` gave. It may still be on its way: what else the machine consists of is made meanwhile. */
+  state: ArrayBuffer | Promise<ArrayBuffer>;
   /** The state of a warm boot: it has no drives, and the machine stands still until it is handed its files. */
   waits?: boolean;
 }
@@ -98,7 +98,8 @@ const CHANNEL_CHUNK = 4096;
 
 /**
  * Switches a machine on. It runs when the promise resolves, but for one that waits for its files.
- * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had.
+ * @throws Error "Cannot start the machine: …" when the kernel is not a bzImage or the memory cannot be had, and what a
+ * state on its way ends with
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const saved = options.start && "state" in options.start ? options.start : null;
@@ -154,7 +155,16 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     if (start.unpackedKernel) placeKernel(emulator, start.unpackedKernel);
   }
 
-  const startClocks = saved && restoreState(internals, saved.state);
+  const stop = async (): Promise<void> => {
+    stopDrawing();
+    await emulator.destroy();
+    scheduler.stop();
+  };
+  const state = await Promise.resolve(saved?.state).catch(async (error: unknown) => {
+    await stop();
+    throw error;
+  });
+  const startClocks = state && restoreState(internals, state);
   drives.connect();
   const waiting = listenToWaiting(cpu, {
     onWaiting: () => options.onWaiting?.(),
@@ -197,9 +207,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     },
     stop: async () => {
       channel.stop();
-      stopDrawing();
-      await emulator.destroy();
-      scheduler.stop();
+      await stop();
     },
     save: () => saveState(internals.v86, nextTask),
     saveNow: (mostBytes) => saveStateNow(internals.v86, mostBytes),

@@ -1,5 +1,6 @@
 /** The page: wires storage, project, machine and views together, and boots. */
 
+import defaultDelta from "virtual:default-delta";
 import systemFiles, { emulator } from "virtual:system";
 import emulatorPath from "v86/build/v86.wasm?url";
 import { createActions, saveAs } from "./actions.ts";
@@ -20,7 +21,7 @@ import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
 import { createOwnStates, type StateKind } from "./own-states.ts";
-import { type Bootable, bootsAlike, memoryCommandLine } from "./project.ts";
+import { type Bootable, bootsAlike, DEFAULT_MEMORY_MB, memoryCommandLine } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
 import { readRoomLink } from "./room-link.ts";
@@ -93,12 +94,14 @@ async function start(): Promise<void> {
   const emulatorFile = { name: "the emulator", url: new URL(emulatorPath, document.baseURI), ...emulator };
   const { loadMachine, loadSystem } = createSystemLoader(downloads, find, emulatorFile);
   const { loadState, hasStates } = createStateLoader(downloads, systemFiles, systemUrl);
+  const builder = createBuilder(systemUrl);
   // The largest downloads start before anything else is done.
   loadMachine().catch(() => {});
-  if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) loadSystem().catch(() => {});
+  if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) {
+    loadSystem().catch(() => {});
+    builder.prepare();
+  } else loadState(wishes.memoryMb ?? DEFAULT_MEMORY_MB)?.catch(() => {});
   const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
-  const builder = createBuilder(systemUrl);
-  builder.prepare();
   const text = () => textOf(store.state.language);
   // On somebody else's page: what the visitor keeps in the playground itself stays out of it.
   const isGuest = wishes.embed && window.parent !== window;
@@ -171,7 +174,10 @@ async function start(): Promise<void> {
       downloads.count("builder", { done: 0, total: 0 });
       return result;
     },
-    composeDelta: (request, options) => builder.composeDelta(request, options),
+    async composeDelta(request, options) {
+      if (request.overlay.length > 0 || defaultDelta === null) return builder.composeDelta(request, options);
+      return { ok: true, bytes: Uint8Array.from(atob(defaultDelta), (letter) => letter.charCodeAt(0)), buildMs: 0 };
+    },
     loadMachine,
     loadSystem,
     warm: createWarmBoots({ loadMachine, loadState, own: ownStates, hasStates, newScreen }),
@@ -302,9 +308,10 @@ async function start(): Promise<void> {
   };
   let editor: Promise<Editor> | null = null;
   const loadEditor = (): Promise<Editor> => {
-    editor ??= import("./editor.ts").then(({ createEditor }) =>
-      createEditor((path, content) => actions.editFile(path, content)),
-    );
+    // Until then the text stands there to be read, and what runs first is the machine.
+    editor ??= Promise.race([firstBoot.catch(() => {}), firstTouch()])
+      .then(() => import("./editor.ts"))
+      .then(({ createEditor }) => createEditor((path, content) => actions.editFile(path, content)));
     return editor;
   };
   store.subscribe(
@@ -370,8 +377,17 @@ async function start(): Promise<void> {
       )
       .catch(() => {});
   // Once it is quiet, and only where it is still a question.
+  void ready.then(() => builder.prepare());
   void ready.then(() => navigator.storage?.persist?.()).catch(() => {});
   void ready.then(() => snapshots.look()).catch(() => {});
+}
+
+/** Resolves when somebody presses a key or a button, or touches the page. */
+function firstTouch(): Promise<void> {
+  return new Promise((resolve) => {
+    const options = { capture: true, once: true, passive: true };
+    for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => resolve(), options);
+  });
 }
 
 function version({ overlay, commandLine, memoryMb, kernel }: BootRecipe): Bootable {

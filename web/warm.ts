@@ -31,7 +31,7 @@ export interface WarmMachine {
 }
 
 export interface WarmBoots {
-  /** Fetches what a warm boot of this kind needs. @returns null, or why there is none */
+  /** Fetches what a warm boot of this kind needs, and begins to make its machine. @returns null, or why there is none */
   prepare(wish: WarmWish): Promise<ColdReason | null>;
   /** A machine that waits for its files, and tells these listeners from now on. To be called after `prepare`. */
   take(wish: WarmWish, events: MachineEvents): Promise<WarmMachine>;
@@ -65,34 +65,48 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
   /** The last of the page's own, unpacked. */
   let unpacked: { kind: string; state: ArrayBuffer } | null = null;
 
+  /** The state that the site has for it, as far as it has come. */
+  const ofSite = ({ card, commandLine, memoryMb, kernel }: WarmWish): Promise<ArrayBuffer> | null =>
+    hasStates && card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel ? loadState(memoryMb) : null;
+
   const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
-    const { card, commandLine, memoryMb, kernel } = wish;
     if (!hasStates) return "no-states";
-    if (card !== "virtio") return "card";
-    const isDefault = commandLine === DEFAULT_COMMAND_LINE && !kernel;
-    const ready = isDefault ? loadState(memoryMb) : null;
+    if (wish.card !== "virtio") return "card";
+    const ready = ofSite(wish);
     if (ready) return ready.catch(() => "state");
     if (unpacked?.kind === kindOf(wish)) return unpacked.state;
     const state = await own.load(wish);
     if (state) unpacked = { kind: kindOf(wish), state };
-    return state ?? (kernel ? "kernel" : isDefault ? "memory" : "command-line");
+    return state ?? (wish.kernel ? "kernel" : wish.commandLine === DEFAULT_COMMAND_LINE ? "memory" : "command-line");
   };
 
   const start = async (wish: WarmWish): Promise<Spare> => {
     const { memoryMb, card } = wish;
     const events: Spare["events"] = { target: null };
     const screen = newScreen();
-    const [files, state] = await Promise.all([loadMachine(), find(wish)]);
-    if (typeof state === "string") throw new Error(`Cannot start a machine warm: ${state}`);
+    const finding = find(wish).then((state) => {
+      if (typeof state === "string") throw new Error(`Cannot start a machine warm: ${state}`);
+      // Devices keep parts of the image and write to them.
+      return state.slice(0);
+    });
+    // Whoever waits for the machine hears of it.
+    finding.catch(() => {});
+    const files = await loadMachine();
     const machine = await startMachine({
       ...files,
-      // Devices keep parts of the image and write to them.
-      start: { state: state.slice(0), waits: true },
+      start: { state: finding, waits: true },
       drives: [],
       ...{ memoryMb, card, screen },
       ...forward(events),
     });
     return { machine, screen, kind: kindOf(wish), events };
+  };
+
+  const begin = (wish: WarmWish): void => {
+    const making = start(wish);
+    spare = making;
+    // Whoever takes it hears of it.
+    making.catch(() => {});
   };
 
   const drop = async (): Promise<void> => {
@@ -103,6 +117,7 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
 
   return {
     async prepare(wish) {
+      if (!spare && ofSite(wish)) begin(wish);
       const [files, state] = await Promise.all([loadMachine().catch(() => null), find(wish)]);
       if (typeof state === "string") return state;
       return files ? null : "state";
@@ -120,10 +135,7 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
     async keepSpare(wish) {
       if (spare && (await spare.catch(() => null))?.kind === kindOf(wish)) return;
       await drop();
-      const making = start(wish);
-      spare = making;
-      // Whoever takes it hears of it.
-      making.catch(() => {});
+      begin(wish);
     },
     async makeOwn(wish) {
       const state = await find(wish);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { unpackKernel } from "../../web/kernel.ts";
 import { DEFAULT_COMMAND_LINE, memoryCommandLine } from "../../web/project.ts";
 import { makeState } from "../../web/warm-state.ts";
-import { listTree } from "../../worker/delta.ts";
+import { composeDelta, listTree } from "../../worker/delta.ts";
 import { buildInitramfs } from "../../worker/initramfs.ts";
 import { composeTree } from "../../worker/recipe.ts";
 import { readEmulator } from "../emulator.ts";
@@ -47,7 +47,9 @@ for (const memoryMb of STATE_SIZES_MB) {
   });
   writeFileSync(join(next, `warm-${memoryMb}.state`), new Uint8Array(state));
 }
-writeFileSync(join(next, "listing.json"), JSON.stringify(listTree(tree)));
+const listing = listTree(tree);
+writeFileSync(join(next, "default.delta"), composeDelta(listing, { overlay: [], memoryMb: STATE_SIZES_MB[0] }));
+writeFileSync(join(next, "listing.json"), JSON.stringify(listing));
 rmSync(folder, { recursive: true, force: true });
 renameSync(next, folder);
 for (const path of forgetOtherStates()) rmSync(path, { recursive: true });
