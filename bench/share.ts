@@ -16,9 +16,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { inOrder, openFile, writeFile } from "../cli/files.ts";
+import { openFile, writeFile } from "../cli/files.ts";
 import { encodeBundle, openBundle } from "../worker/bundle.ts";
 import { deflateCluster, gzipDisk } from "../worker/compress.ts";
+import { inOrder } from "../worker/export.ts";
 import { type Piece, streamOfSource } from "../worker/format/disk-stream.ts";
 import { encodeCompressedQcow2 } from "../worker/format/qcow2.ts";
 import type { SharedProject } from "../worker/shared-project.ts";

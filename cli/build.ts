@@ -4,6 +4,7 @@ import type { SparseImage } from "../worker/api.ts";
 import { buildDisk, build as buildInitramfs } from "../worker/build.ts";
 import { encodeBundle } from "../worker/bundle.ts";
 import { deflateCluster, gzipDisk, gzipStream } from "../worker/compress.ts";
+import { inOrder } from "../worker/export.ts";
 import { clustersOf, type DiskStream, type Piece, streamOf } from "../worker/format/disk-stream.ts";
 import type { FileTree } from "../worker/format/file-tree.ts";
 import { encodeCompressedQcow2 } from "../worker/format/qcow2.ts";
@@ -12,7 +13,7 @@ import { encodeVmdk } from "../worker/format/vmdk.ts";
 import { composeIso } from "../worker/iso.ts";
 import { composeTree } from "../worker/recipe.ts";
 import type { SharedProject } from "../worker/shared-project.ts";
-import { inOrder, writeFile } from "./files.ts";
+import { writeFile } from "./files.ts";
 import type { Options } from "./main.ts";
 import { CliError, UsageError } from "./problem.ts";
 import { type LoadedProject, loadProject } from "./project.ts";
@@ -46,7 +47,7 @@ export const KINDS: Record<string, Make> = {
   cpio: async ({ project }) => inOrder([await initramfsOf(project, "none")]),
   "tar.gz": async ({ project }) => inOrder(gzipStream(encodeTar(tarEntriesOf(await treeOf(project))))),
   tar: async ({ project }) => inOrder(encodeTar(tarEntriesOf(await treeOf(project)))),
-  smartos: async ({ project, disks }) => inOrder(encodeBundle(project, disks)),
+  smartos: async ({ project, disks, extras }) => inOrder(encodeBundle(project, disks, extras)),
   bzImage: async ({ project }) => inOrder([kernelOf(project)]),
 };
 

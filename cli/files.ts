@@ -87,14 +87,3 @@ async function writeWhole(path: string, pieces: AsyncIterable<Piece>): Promise<v
     throw error;
   }
 }
-
-/** Bytes that come one after the other, as pieces. */
-export async function* inOrder(
-  parts: AsyncIterable<Uint8Array<ArrayBuffer>> | Iterable<Uint8Array<ArrayBuffer>>,
-): AsyncGenerator<Piece> {
-  let offset = 0;
-  for await (const bytes of parts) {
-    yield { offset, bytes };
-    offset += bytes.length;
-  }
-}

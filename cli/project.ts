@@ -4,11 +4,11 @@ import { lstat, readdir, readFile, readlink } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../web/project.ts";
 import type { CustomKernel, ProjectFile } from "../worker/api.ts";
-import { openBundle } from "../worker/bundle.ts";
+import { type BundleExtra, openBundle, SNAPSHOT } from "../worker/bundle.ts";
 import { isBzImage } from "../worker/format/bzimage.ts";
 import type { DiskStream } from "../worker/format/disk-stream.ts";
 import { FormatError, quote } from "../worker/format/file-tree.ts";
-import { openDisk, openKernel } from "../worker/import.ts";
+import { openDisk, openKernel, partsOf } from "../worker/import.ts";
 import { checkSharedPath, checkTarget, decodeProject, type SharedProject } from "../worker/shared-project.ts";
 import { openFile } from "./files.ts";
 import { CliError } from "./problem.ts";
@@ -20,6 +20,8 @@ export interface LoadedProject {
   project: SharedProject;
   /** Contents by the disks' ids. */
   disks: Map<string, DiskStream>;
+  /** What else a bundle has, to be read once: a saved machine. */
+  extras: BundleExtra[];
   close(): Promise<void>;
 }
 
@@ -34,7 +36,8 @@ export async function loadProject(path: string | undefined, kernelPath?: string)
 }
 
 async function load(path: string | undefined): Promise<LoadedProject> {
-  if (path === undefined) return { project: emptyProject("smart-os"), disks: new Map(), close: async () => {} };
+  if (path === undefined)
+    return { project: emptyProject("smart-os"), disks: new Map(), extras: [], close: async () => {} };
   if (!existsSync(path)) throw new CliError(`Cannot read ${path}: there is no such file or folder`);
   if (statSync(path).isDirectory())
     return existsSync(join(path, "project.json")) ? loadUnpacked(path) : loadFiles(path);
@@ -42,11 +45,12 @@ async function load(path: string | undefined): Promise<LoadedProject> {
   if (isBzImage(await file.read(0, Math.min(file.size, START_BYTES)))) {
     await file.close();
     const project = { ...emptyProject(basename(path)), kernel: await readKernel(path) };
-    return { project, disks: new Map(), close: async () => {} };
+    return { project, disks: new Map(), extras: [], close: async () => {} };
   }
   const bundle = await openBundle(file, { name: basename(path) });
   const disks = new Map(bundle.disks.map((disk) => [disk.disk.id, disk]));
-  return { project: bundle.project, disks, close: () => file.close() };
+  const extras = bundle.extras.map(({ name, content }) => ({ name, content: content() }));
+  return { project: bundle.project, disks, extras, close: () => file.close() };
 }
 
 function emptyProject(name: string): SharedProject {
@@ -79,7 +83,13 @@ async function loadUnpacked(folder: string): Promise<LoadedProject> {
   }
   const close = async (): Promise<void> => void (await Promise.all(open.map((file) => file.close())));
   const kernel = kernelMember === null ? {} : { kernel: await readKernel(join(folder, kernelMember)) };
-  return { project: { ...project, files, ...kernel }, disks: contents, close };
+  const extras: BundleExtra[] = [];
+  if (existsSync(join(folder, SNAPSHOT))) {
+    const source = await openFile(join(folder, SNAPSHOT));
+    open.push(source);
+    extras.push({ name: SNAPSHOT, content: partsOf(source) });
+  }
+  return { project: { ...project, files, ...kernel }, disks: contents, extras, close };
 }
 
 /** @throws FormatError, CliError */
@@ -120,5 +130,5 @@ async function loadFiles(folder: string): Promise<LoadedProject> {
   await visit("");
   const project = emptyProject(basename(resolve(folder)));
   files.sort((a, b) => (a.path < b.path ? -1 : 1));
-  return { project: { ...project, files }, disks: new Map(), close: async () => {} };
+  return { project: { ...project, files }, disks: new Map(), extras: [], close: async () => {} };
 }

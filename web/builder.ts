@@ -48,13 +48,15 @@ export interface Builder {
    * @returns its length. @throws Error with a sentence for the user, and the signal's reason when it was aborted
    */
   exportImage(request: ExportRequest, disks: readonly ExportedDisk[], work: ExportWork): Promise<number>;
-  /** Files from outside. @throws Error with a sentence for the user, as the next four do */
+  /** Files from outside. @throws Error with a sentence for the user, as the next five do */
   inspectFile(file: File, signal: AbortSignal): Promise<FileInspection>;
   openBundle(file: File, signal: AbortSignal): Promise<OpenedBundle>;
   openFiles(file: File, signal: AbortSignal): Promise<Overlay>;
   openKernel(file: File, signal: AbortSignal): Promise<CustomKernel>;
   /** @param id of a bundle's disk, null for a disk image. @returns the disk's size in bytes */
   takeDisk(file: File, id: string | null, take: TakeExtent, signal: AbortSignal): Promise<number>;
+  /** A bundle's saved machine. @returns its length in bytes */
+  takeSnapshot(file: File, take: TakeExtent, signal: AbortSignal): Promise<number>;
   /** The text of a link that carries the project. @throws Error with a sentence for the user, as the next one does */
   encodeLink(project: SharedProject): Promise<string>;
   openLink(text: string, signal: AbortSignal): Promise<SharedProject>;
@@ -248,6 +250,8 @@ export function createBuilder(system: URL): Builder {
       succeed(await foreign<CustomKernel>(file, signal, (api, facts, read) => api.openKernel(facts, read))),
     takeDisk: async (file, id, take, signal) =>
       succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeDisk(facts, read, id, proxy(take)))),
+    takeSnapshot: async (file, take, signal) =>
+      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeSnapshot(facts, read, proxy(take)))),
     encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),
     openLink: async (text, signal) =>
       succeed(await ask<Answer<SharedProject>>((api) => api.openLink(text), { signal })),

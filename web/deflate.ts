@@ -4,10 +4,18 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 export const deflate = (bytes: Bytes): Promise<Bytes> => through(bytes, new CompressionStream("deflate-raw"));
 
-/** @throws TypeError when it is damaged or cut off */
-export const inflate = (bytes: Bytes): Promise<Bytes> => through(bytes, new DecompressionStream("deflate-raw"));
+/**
+ * @param most bytes that it may have unpacked
+ * @throws TypeError when it is damaged or cut off, RangeError when it has more than it may
+ */
+export const inflate = (bytes: Bytes, most: number): Promise<Bytes> =>
+  through(bytes, new DecompressionStream("deflate-raw"), most);
 
-async function through(bytes: Bytes, stream: CompressionStream | DecompressionStream): Promise<Bytes> {
+async function through(
+  bytes: Bytes,
+  stream: CompressionStream | DecompressionStream,
+  most = Number.POSITIVE_INFINITY,
+): Promise<Bytes> {
   const writer = stream.writable.getWriter();
   // What goes wrong shows at the other end as well.
   writer.write(bytes).catch(() => {});
@@ -19,6 +27,10 @@ async function through(bytes: Bytes, stream: CompressionStream | DecompressionSt
     if (done) break;
     parts.push(value);
     length += value.length;
+    if (length > most) {
+      reader.cancel().catch(() => {});
+      throw new RangeError(`Cannot unpack: there are more than ${most} bytes`);
+    }
   }
   if (parts.length === 1) return parts[0] as Bytes;
   const whole = new Uint8Array(length);

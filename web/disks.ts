@@ -95,7 +95,7 @@ export interface Disks {
   /** Lets somebody read what was on a saved machine's disk. @throws Error when it is not kept */
   readFrozen<T>(frozen: FrozenDisk, use: (image: StoredImage) => Promise<T>): Promise<T>;
   /** Keeps what comes from elsewhere as a disk of a saved machine; a disk that this project does not have gets an id of its own. */
-  putFrozen(key: string, frozen: FrozenDisk, sizeBytes: number, extents: Extents): Promise<FrozenDisk>;
+  putFrozen(key: string, frozen: FrozenDisk, sizeBytes: number, extents: Extents, diskId?: string): Promise<FrozenDisk>;
   /** Gives the space of copies back. */
   dropFrozen(key: string, frozen: readonly FrozenDisk[]): Promise<void>;
   /** The keys of which there are copies older than an hour. */
@@ -732,10 +732,10 @@ export function createDisks(parts: DisksParts): Disks {
       if (copyId === null) throw new Error(text().contentGone(disk.name));
       return (await opened).read(copyId, use);
     },
-    async putFrozen(key, { disk, slot }, sizeBytes, extents) {
+    async putFrozen(key, { disk, slot }, sizeBytes, extents, diskId) {
       const disks = await opened;
       const isMine = workspace.project.disks.some(({ id }) => id === disk.id);
-      const mine: ProjectDisk = { ...disk, id: isMine ? disk.id : newId() };
+      const mine: ProjectDisk = { ...disk, id: diskId ?? (isMine ? disk.id : newId()) };
       const copyId = copyIdOf(mine.id, key);
       await disks.put(copyId, sizeBytes, extents);
       return { disk: mine, slot, copyId, content: await disks.content(copyId) };

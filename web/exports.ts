@@ -9,9 +9,14 @@ import type { Workspace } from "./workspace.ts";
 
 export interface Exports {
   /** @throws Error with a sentence for the user; what was written so far is dropped */
-  make(kind: ExportKind, sink: Sink, work: ExportProgress): Promise<Blob | null>;
+  make(kind: ExportKind, sink: Sink, work: ExportProgress, options?: ExportOptions): Promise<Blob | null>;
   /** What a file of that kind is called. */
   nameOf(kind: ExportKind): string;
+}
+
+export interface ExportOptions {
+  /** The saved machine that goes along in a bundle, by id or name. */
+  snapshot?: string | undefined;
 }
 
 export interface ExportProgress {
@@ -27,9 +32,11 @@ export interface ExportsParts {
   exporter: Builder;
   /** The kernel, as a bzImage. */
   loadKernel(): Promise<Uint8Array<ArrayBuffer>>;
+  /** A saved machine as a file. */
+  loadSnapshot(key: string): Promise<Blob>;
 }
 
-export function createExports({ workspace, disks, exporter, loadKernel }: ExportsParts): Exports {
+export function createExports({ workspace, disks, exporter, loadKernel, loadSnapshot }: ExportsParts): Exports {
   /** The name as it can stand in a file system and in a shell's command without quotes. */
   const stem = (): string =>
     workspace.project.name.replaceAll(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^[-.]+|-+$/g, "") || "smart-os";
@@ -49,7 +56,7 @@ export function createExports({ workspace, disks, exporter, loadKernel }: Export
     });
   };
 
-  const write = async (kind: ExportKind, sink: Sink, work: ExportProgress): Promise<void> => {
+  const write = async (kind: ExportKind, sink: Sink, work: ExportProgress, options: ExportOptions): Promise<void> => {
     const { project } = workspace;
     const { files: overlay } = project;
     switch (kind) {
@@ -66,14 +73,17 @@ export function createExports({ workspace, disks, exporter, loadKernel }: Export
           sink,
           work,
         );
-      case "bundle":
+      case "bundle": {
+        const snapshot = options.snapshot === undefined ? null : await loadSnapshot(options.snapshot);
         return disks.withContents(async (stored) => {
           const { id: _, ...shared } = workspace.project;
           const contents = stored.map(({ image }) => image);
           const fileBytes = overlay.reduce((sum, file) => sum + (file.kind === "file" ? file.content.length : 0), 0);
-          const total = stored.reduce((sum, { storedBytes }) => sum + storedBytes, fileBytes);
-          await send({ kind, project: shared, diskIds: stored.map(({ id }) => id) }, contents, total, sink, work);
+          const total = stored.reduce((sum, { storedBytes }) => sum + storedBytes, fileBytes + (snapshot?.size ?? 0));
+          const diskIds = stored.map(({ id }) => id);
+          await send({ kind, project: shared, diskIds, snapshot }, contents, total, sink, work);
         });
+      }
       default:
         return disks.withSystemDisk(work.signal, (image) =>
           send({ kind, name: stem() }, [image], image.source.size, sink, work),
@@ -83,9 +93,9 @@ export function createExports({ workspace, disks, exporter, loadKernel }: Export
 
   return {
     nameOf: (kind) => stem() + EXPORTS[kind],
-    async make(kind, sink, work) {
+    async make(kind, sink, work, options = {}) {
       try {
-        await write(kind, sink, work);
+        await write(kind, sink, work, options);
         return await sink.finish();
       } catch (error) {
         await sink.drop().catch(() => {});

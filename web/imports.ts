@@ -5,6 +5,7 @@
 import type { Extent, FileInspection } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import type { Disks } from "./disks.ts";
+import { createBlobSink } from "./export-sink.ts";
 import { createProject } from "./project.ts";
 import type { ProjectDisk } from "./project-disks.ts";
 import type { Stranger } from "./share.ts";
@@ -16,10 +17,20 @@ export interface Found {
   stranger: Stranger;
   /** It starts from its own disk. */
   startsFromDisk: boolean;
-  /** Stores what is on its disks. @returns the project's disks, under ids of their own */
-  takeDisks(signal: AbortSignal, onProgress: (done: number) => void): Promise<ProjectDisk[]>;
+  /** Stores what is on its disks. */
+  takeDisks(signal: AbortSignal, onProgress: (done: number) => void): Promise<TakenDisks>;
+  /** The saved machine that comes with it; null when there is none. */
+  takeSnapshot: ((signal: AbortSignal) => Promise<Blob>) | null;
 }
 
+export interface TakenDisks {
+  /** The project's disks, under ids of their own. */
+  disks: ProjectDisk[];
+  /** Those, by the ids that they have in the file. */
+  ids: ReadonlyMap<string, string>;
+}
+
+const NO_DISKS: TakenDisks = { disks: [], ids: new Map() };
 const MIB = 1024 * 1024;
 /** Whatever is not looked through by then is not worth the wait. */
 const OPEN_MS = 60_000;
@@ -96,7 +107,7 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
   const { id: _, ...empty } = createProject(named.slice(0, 80) || "import", "", 0);
   switch (inspection.kind) {
     case "bundle": {
-      const { project, contents } = await opener.openBundle(file, limit);
+      const { project, contents, hasSnapshot } = await opener.openBundle(file, limit);
       const known = new Set(contents.map(({ id }) => id));
       const without = project.disks.filter(({ id }) => !known.has(id));
       return {
@@ -107,11 +118,18 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
           const wanted = project.disks.filter(({ id }) => known.has(id)).map((disk) => ({ id: disk.id, disk }));
           const taken = await takeAll(wanted, work, onProgress);
           // A system disk without content is built when it is asked for; data that are not there are no disk.
-          return [
-            ...taken,
-            ...without.filter(({ kind }) => kind === "system").map((disk) => ({ ...disk, id: newId() })),
-          ];
+          const unbuilt = without.filter(({ kind }) => kind === "system");
+          const own = [...taken, ...unbuilt.map((disk) => ({ ...disk, id: newId() }))];
+          const ids = [...wanted, ...unbuilt].map(({ id }, at) => [id, (own[at] as ProjectDisk).id] as const);
+          return { disks: own, ids: new Map(ids) };
         },
+        takeSnapshot: hasSnapshot
+          ? async (work) => {
+              const sink = createBlobSink();
+              await opener.takeSnapshot(file, ({ offset, bytes }) => sink.write(offset, bytes), work);
+              return (await sink.finish()) as Blob;
+            }
+          : null,
       };
     }
     case "files":
@@ -119,7 +137,8 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
         inspection,
         stranger: { ...empty, files: await opener.openFiles(file, limit), network: stranger(empty.network) },
         startsFromDisk: false,
-        takeDisks: async () => [],
+        takeDisks: async () => NO_DISKS,
+        takeSnapshot: null,
       };
     case "disk": {
       const { fileSystem, label, partitions, boots: startsFromDisk } = inspection.content;
@@ -137,7 +156,10 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
         inspection,
         stranger: { ...empty, disks: [disk], network: stranger(empty.network) },
         startsFromDisk,
-        takeDisks: (work, onProgress) => takeAll([{ id: null, disk }], work, onProgress),
+        async takeDisks(work, onProgress) {
+          return { ...NO_DISKS, disks: await takeAll([{ id: null, disk }], work, onProgress) };
+        },
+        takeSnapshot: null,
       };
     }
     case "kernel":
@@ -145,7 +167,8 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
         inspection,
         stranger: { ...empty, kernel: await opener.openKernel(file, limit), network: stranger(empty.network) },
         startsFromDisk: false,
-        takeDisks: async () => [],
+        takeDisks: async () => NO_DISKS,
+        takeSnapshot: null,
       };
   }
 }

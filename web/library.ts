@@ -31,7 +31,7 @@ export interface Library {
   save(project: Project): void;
   create(name: string): Project;
   /** Takes a project from outside in under a new id; one that is not kept is only in memory. */
-  adopt(project: Omit<Project, "id">, keep: boolean): Project;
+  adopt(project: Omit<Project, "id">, keep: boolean, id?: string): Project;
   /** It is not kept: nothing of it is stored. */
   isVisiting(id: string): boolean;
   /** Stores a project that was only visiting. */
@@ -211,8 +211,8 @@ export async function openLibrary(
       put(project);
       return project;
     },
-    adopt(stranger, keep) {
-      const project = { ...stranger, id: newId() };
+    adopt(stranger, keep, id = newId()) {
+      const project = { ...stranger, id };
       if (!keep) visiting.add(project.id);
       put(project);
       return project;
@@ -293,7 +293,7 @@ function problemOf(error: unknown): StorageProblem {
 }
 
 /** crypto.randomUUID exists only on secure pages. */
-function newId(): string {
+export function newId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -255,6 +255,7 @@ async function start(): Promise<void> {
     disks,
     exporter: createBuilder(systemUrl),
     loadKernel: async () => (await loadSystem()).kernel,
+    loadSnapshot: (key) => snapshots.exportFile(key),
   });
   const share = createShare({
     store,
@@ -271,6 +272,7 @@ async function start(): Promise<void> {
     onTurnedAway() {
       if (session.machine.status === "off" && wishes.boot !== "off") void bootFirst().catch(() => {});
     },
+    snapshots,
     onNetworkAllowed: () => network.setOnline(true),
     exports,
     saveAs,

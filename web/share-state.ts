@@ -43,6 +43,8 @@ export interface FoundFile {
   /** The disks that come with it; the size is 0 where it is not known yet. */
   disks: readonly { name: string; sizeBytes: number }[];
   startsFromDisk: boolean;
+  /** A saved machine comes with it. */
+  snapshot: boolean;
 }
 
 /** Something from outside that is on its way. Bytes; total is 0 where it is not known. */
@@ -90,7 +92,12 @@ export interface ShareActions {
    * @param onProgress in bytes; total is 0 where it is not known
    * @returns false when the user did not want it any more. @throws Error with a sentence for the user
    */
-  export(kind: ExportKind, signal: AbortSignal, onProgress: (done: number, total: number) => void): Promise<boolean>;
+  export(
+    kind: ExportKind,
+    signal: AbortSignal,
+    onProgress: (done: number, total: number) => void,
+    options?: { snapshot?: string | undefined },
+  ): Promise<boolean>;
   /** The open project as a link. @throws Error with a sentence for the user */
   makeLink(): Promise<ProjectLink>;
   /** Starts the offered project without keeping it, or as a new project of the library; false sends it away. */

@@ -9,12 +9,13 @@ import { chooseSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
 import { fetchFile } from "./import-address.ts";
 import { type Found, openImport } from "./imports.ts";
-import type { Library } from "./library.ts";
+import { type Library, newId } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import { describeOffer } from "./offer.ts";
 import { type Project, uniqueName } from "./project.ts";
 import { MOST_LINK_LENGTH, projectLink, readProjectLink } from "./project-link.ts";
 import type { FoundFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
+import type { Snapshots } from "./snapshots.ts";
 import type { Store } from "./state.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
@@ -53,6 +54,7 @@ export interface ShareParts {
   onTurnedAway(): void;
   onNetworkAllowed(): void;
   exports: Exports;
+  snapshots: Pick<Snapshots, "importFile" | "restore">;
   saveAs(blob: Blob, name: string): void;
 }
 
@@ -67,6 +69,7 @@ function describeFound(file: File, { inspection, startsFromDisk, stranger }: Fou
     partitions: 0,
     disks: inspection.kind === "bundle" ? inspection.disks.map(({ name, size }) => ({ name, sizeBytes: size })) : [],
     startsFromDisk,
+    snapshot: inspection.kind === "bundle" && inspection.snapshot,
   };
   if (inspection.kind !== "disk") return found;
   const { fileSystem, label, partitions } = inspection.content;
@@ -136,17 +139,39 @@ export function createShare(parts: ShareParts): Share {
   const takeFile = async (found: Found, name: string): Promise<Taken> => {
     const total =
       found.inspection.kind === "bundle" ? found.inspection.disks.reduce((sum, { size }) => sum + size, 0) : 0;
-    const disks = await arrive(name, (signal) => found.takeDisks(signal, showArrival(name, total)));
-    return take({ ...found.stranger, disks }, true, found.startsFromDisk);
+    const id = newId();
+    const { disks, snapshot } = await arrive(name, async (signal) => {
+      const file = (await found.takeSnapshot?.(signal)) ?? null;
+      const taken = await found.takeDisks(signal, showArrival(name, total));
+      if (!file) return { disks: taken.disks, snapshot: null };
+      try {
+        const coming = { id, diskIds: taken.ids };
+        return { disks: taken.disks, snapshot: await parts.snapshots.importFile(file, name, coming) };
+      } catch (error) {
+        for (const disk of taken.disks) await parts.disks.dropContent(disk.id).catch(() => {});
+        throw error;
+      }
+    });
+    const taken = take({ ...found.stranger, disks }, true, found.startsFromDisk, id);
+    // What starts first is what anybody would see of the project; the machine that was saved is a click away.
+    if (snapshot)
+      void taken.booted.then(() => {
+        if (workspace.project.id !== id) return;
+        const { snapshotCame, goOnWith } = text();
+        const run = (): void => void parts.snapshots.restore(snapshot.id).catch(complain);
+        if (snapshot.unfit) notify("warning", text().snapshotUnfit(snapshot.name));
+        else notify("info", snapshotCame(snapshot.name), { label: goOnWith, run });
+      });
+    return taken;
   };
   const complain = (error: unknown): void =>
     notify(error instanceof CancelledError ? "info" : "error", error instanceof Error ? error.message : String(error));
 
-  const take = (stranger: Stranger, keep: boolean, startsFromDisk = false): Taken => {
+  const take = (stranger: Stranger, keep: boolean, startsFromDisk = false, id?: string): Taken => {
     const taken = library.list().map(({ name }) => name);
     const name = uniqueName(stranger.name, taken);
     const now = Date.now();
-    const project = library.adopt({ ...stranger, name, createdAt: now, updatedAt: now }, keep);
+    const project = library.adopt({ ...stranger, name, createdAt: now, updatedAt: now }, keep, id);
     const booted = parts.openProject(project.id, startsFromDisk);
     refresh();
     return { project, booted };
@@ -210,10 +235,10 @@ export function createShare(parts: ShareParts): Share {
     },
     actions: {
       exportName: (kind) => parts.exports.nameOf(kind),
-      async export(kind, signal, onProgress) {
+      async export(kind, signal, onProgress, options) {
         const name = parts.exports.nameOf(kind);
         try {
-          const blob = await parts.exports.make(kind, await chooseSink(name), { signal, onProgress });
+          const blob = await parts.exports.make(kind, await chooseSink(name), { signal, onProgress }, options);
           if (blob) parts.saveAs(blob, name);
           return true;
         } catch (error) {

@@ -5,7 +5,7 @@
 import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";
-import type { Exports } from "./exports.ts";
+import type { ExportOptions, Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
 import type { Session } from "./session.ts";
 import type { Share } from "./share.ts";
@@ -55,13 +55,15 @@ export interface SmartOs {
   readonly snapshot: SmartOsSnapshot;
   /**
    * A file to keep or to run elsewhere. Those of disks are of the system disk, which is built from the project when there
-   * is none yet, and "disk-raw" is its raw image: `qemu-system-i386 -hda FILE` runs it.
+   * is none yet, and "disk-raw" is its raw image: `qemu-system-i386 -hda FILE` runs it. A bundle takes a saved machine
+   * along when `snapshot` names one.
    * @throws Error when it cannot be made, or this page does not make that kind
    */
-  exportImage(kind: ImageKind): Promise<Blob>;
+  exportImage(kind: ImageKind, options?: ExportOptions): Promise<Blob>;
   /**
-   * Opens a file as a new project and boots it: a bundle, a disk image (raw, gzipped, qcow2), or an archive of a root
-   * file system (cpio or tar, gzipped or not). Nothing that was there before is touched. Resolves
+   * Opens a file as a new project and boots it: a bundle, a disk image (raw, gzipped, qcow2), an archive of a root
+   * file system (cpio or tar, gzipped or not), or a kernel (bzImage). A saved machine that comes with a bundle is among
+   * the project's snapshots then. Nothing that was there before is touched. Resolves
    * when the machine is at its prompt, or has a problem that `state` tells.
    * @throws Error with a sentence that names what is wrong with it, and where
    */
@@ -271,7 +273,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       movedOn: (snapshot) => snapshots.movedOn(snapshot),
       setResumes: (resumes) => snapshots.setResumes(resumes),
     },
-    async exportImage(kind) {
+    async exportImage(kind, options = {}) {
       // The raw image as it is: who has the page's functions needs no smaller file.
       if (kind === "disk-raw") return disks.exportRaw(systemDiskId(disks));
       if (!Object.hasOwn(EXPORTS, kind)) {
@@ -279,7 +281,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
         throw new Error(`Cannot export ${JSON.stringify(kind)}: kinds are ${kinds}`);
       }
       const signal = new AbortController().signal;
-      return (await parts.exports.make(kind, createBlobSink(), { signal, onProgress() {} })) as Blob;
+      return (await parts.exports.make(kind, createBlobSink(), { signal, onProgress() {} }, options)) as Blob;
     },
     importImage: (file, { name = file instanceof File ? file.name : "image" } = {}) =>
       parts.share.importFile(new File([file], name)),

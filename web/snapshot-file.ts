@@ -24,6 +24,11 @@ const MOST_HEADER_BYTES = 64 * 1024 * 1024;
 const MOST_PIECE_BYTES = 64 * 1024;
 const MOST_EXTENT_BYTES = 64 * 1024 * 1024;
 
+const MOST_TERMINAL = 8 * 1024 * 1024;
+const MOST_NAME = 200;
+const MOST_LINES = 100;
+const MOST_DEVICES_MB = 32;
+
 interface FileExtent {
   offset: number;
   length: number;
@@ -99,7 +104,7 @@ export async function decodeSnapshotFile(file: Blob): Promise<SnapshotFile> {
         sizeBytes,
         async *extents() {
           for (const { offset, length, sum, part } of parts) {
-            const bytes = await inflate(new Uint8Array(await part.arrayBuffer()));
+            const bytes = await inflate(new Uint8Array(await part.arrayBuffer()), length);
             if (bytes.length !== length || xxh32(bytes, 0) !== sum) throw new Error(NO_FILE);
             yield { offset, bytes };
           }
@@ -110,6 +115,14 @@ export async function decodeSnapshotFile(file: Blob): Promise<SnapshotFile> {
 }
 
 const NO_FILE = "it is no snapshot, or it is damaged";
+
+/** None overlaps another, so that they are no more than the disk. */
+function areInOrder(extents: readonly FileExtent[]): boolean {
+  return extents.every(({ offset }, at) => {
+    const before = extents[at - 1];
+    return !before || offset >= before.offset + before.length;
+  });
+}
 
 function checkHeader(value: unknown): Header {
   const { record, disks } = value as Header;
@@ -130,7 +143,12 @@ function checkHeader(value: unknown): Header {
     [record.name, record.terminal, record.project, record.system.emulator, record.system.system].every(isText) &&
     Number.isFinite(record.createdAt) &&
     isCount(record.sum, 2 ** 32) &&
+    record.terminal.length <= MOST_TERMINAL &&
+    record.name.length <= MOST_NAME &&
+    picture.lines.length <= MOST_LINES &&
     picture.lines.every(isText) &&
+    // Devices and the description come on top of the memory.
+    pieces.reduce((sum, { size }) => sum + size, 0) <= (run.memoryMb + MOST_DEVICES_MB) * 2 ** 20 &&
     (picture.image === null || /^data:image\/png;base64,[\w+/=]*$/.test(picture.image)) &&
     pieces.every(
       ({ hash, size, stored }) =>
@@ -146,6 +164,7 @@ function checkHeader(value: unknown): Header {
     ) &&
     disks.every(({ sizeBytes, extents }) => {
       checkDiskSize("Cannot open the snapshot's disk", sizeBytes);
+      if (!areInOrder(extents)) return false;
       return extents.every(
         ({ offset, length, stored }) =>
           isCount(length, MOST_EXTENT_BYTES) &&

@@ -2,6 +2,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { deflate, inflate } from "./deflate.ts";
 import { xxh32 } from "./disk-checksum.ts";
+import { checkState } from "./machine-state-check.ts";
 import { answer, leftFactsKey, leftRange, openSnapshotDatabase, transact } from "./snapshot-database.ts";
 import { cutState } from "./snapshot-pieces.ts";
 import type { SnapshotFacts, SnapshotRecord, StatePiece } from "./snapshot-record.ts";
@@ -154,6 +155,7 @@ export async function openSnapshotStorage(): Promise<SnapshotStorage> {
         at += piece.stored;
       }
       const state = new Uint8Array(await join(record.pieces, stored, record.sum));
+      checkState(state, record.run.memoryMb);
       // Pieces are shared by their hashes: a wrong one would damage other snapshots.
       let from = 0;
       for (const { hash, size } of record.pieces) {
@@ -183,8 +185,8 @@ async function forgetDamaged(
 ): Promise<void> {
   const damaged: string[] = [];
   await inOrder(stored, async (bytes, at) => {
-    const piece = await inflate(bytes).catch(() => null);
-    const { hash } = pieces[at] as StatePiece;
+    const { hash, size } = pieces[at] as StatePiece;
+    const piece = await inflate(bytes, size).catch(() => null);
     if (!piece || hex(sha256(piece)) !== hash) damaged.push(hash);
   });
   await transact(database, ["pieces"], "readwrite", async (transaction) => {
@@ -213,7 +215,7 @@ async function join(pieces: readonly StatePiece[], stored: readonly Bytes[], sum
   });
   await inOrder(stored, async (bytes, index) => {
     const { size } = pieces[index] as StatePiece;
-    const piece = await inflate(bytes).catch(() => null);
+    const piece = await inflate(bytes, size).catch(() => null);
     if (piece?.length !== size) throw new Error(DAMAGED);
     state.set(piece, places[index]);
   });

@@ -44,11 +44,17 @@ export interface Snapshots {
   movedOn(key: string): Promise<readonly string[]>;
   /** A file with everything: the state, and what was on the disks. */
   exportFile(key: string): Promise<Blob>;
-  /** Takes such a file among the open project's snapshots. */
-  importFile(file: Blob, name: string): Promise<SnapshotRow>;
+  /** Takes such a file among the open project's snapshots, or those of a project that is about to be. */
+  importFile(file: Blob, name: string, into?: ComingProject): Promise<SnapshotRow>;
   setResumes(resumes: boolean): void;
   /** Another project was opened. */
   refresh(): void;
+}
+
+export interface ComingProject {
+  id: string;
+  /** Its disks, by the ids that they have in the file. */
+  diskIds: ReadonlyMap<string, string>;
 }
 
 export interface SnapshotsParts {
@@ -408,19 +414,22 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
         return encodeSnapshotFile(record, await storage.pack(record.id), packed);
       });
     },
-    importFile: (file, name) =>
+    importFile: (file, name, into) =>
       working({ what: "import", id: null }, async () => {
         makeRoom();
         const id = newId();
         const frozen: FrozenDisk[] = [];
         try {
           const { record, pieces, disks: images } = await decodeSnapshotFile(file);
-          for (const [at, image] of images.entries())
-            frozen.push(await disks.putFrozen(id, record.disks[at] as FrozenDisk, image.sizeBytes, image.extents()));
-          const taken = present().map((other) => other.name);
+          for (const [at, image] of images.entries()) {
+            const own = record.disks[at] as FrozenDisk;
+            const diskId = into?.diskIds.get(own.disk.id);
+            frozen.push(await disks.putFrozen(id, own, image.sizeBytes, image.extents(), diskId));
+          }
+          const taken = into ? [] : present().map((other) => other.name);
           const mine: SnapshotRecord = {
             ...record,
-            ...{ id, kind: "named", projectId: projectId(), disks: frozen },
+            ...{ id, kind: "named", projectId: into?.id ?? projectId(), disks: frozen },
             name: taken.includes(record.name) ? freeName(taken, (count) => `${record.name} ${count + 1}`) : record.name,
           };
           delete mine.removedAt;

@@ -172,7 +172,7 @@ export type RebuildResult = { ok: true; image: ComposedImage; buildMs: number } 
  * `diskIds` are the ids; `name` is the file's, without its ending.
  */
 export type ExportRequest =
-  | { kind: "bundle"; project: SharedProject; diskIds: readonly string[] }
+  | { kind: "bundle"; project: SharedProject; diskIds: readonly string[]; snapshot: Blob | null }
   | { kind: "initramfs" | "rootfs-tar"; overlay: Overlay }
   | { kind: "disk-iso"; overlay: Overlay; commandLine: string; kernel: Uint8Array | null }
   | { kind: "disk-raw-gz" | "disk-qcow2" | "disk-vmdk"; name: string };
@@ -193,6 +193,8 @@ export interface OpenedBundle {
   project: SharedProject;
   /** The disks whose content is in the bundle, by the project's ids. */
   contents: readonly { id: string; sizeBytes: number }[];
+  /** There is a saved machine in it: `takeSnapshot`. */
+  hasSnapshot: boolean;
 }
 
 /** Takes a disk's content in order; resolves when more may come. */
@@ -233,6 +235,8 @@ export interface BuilderApi {
    * @returns the disk's size in bytes
    */
   takeDisk(file: ForeignFile, read: ReadDisk, id: string | null, take: TakeExtent): Promise<Answer<number>>;
+  /** Takes a bundle's saved machine, a file as web/snapshot-file.ts has it, in order. @returns its length in bytes */
+  takeSnapshot(file: ForeignFile, read: ReadDisk, take: TakeExtent): Promise<Answer<number>>;
   /** A project as the text of a link. */
   encodeLink(project: SharedProject): Promise<Answer<string>>;
   openLink(text: string): Promise<Answer<SharedProject>>;

@@ -15,6 +15,8 @@ import { decodeProject, encodeProject, type SharedDisk, type SharedProject } fro
 const PROJECT = "project.json";
 const KERNEL = "kernel/bzImage";
 const MEMBER_MODE = 0o644;
+/** A saved machine as the page makes a file of it. */
+export const SNAPSHOT = "snapshot/machine.smartos-snapshot";
 /** What files of a project may have together: they are in memory. */
 const MOST_FILE_BYTES = 256 * 1024 * 1024;
 const MOST_EXTRA_BYTES = 1024 ** 3;

@@ -1,6 +1,6 @@
 /** What a project and its disks are made into for other machines, as pieces of a file: never a whole file in memory. */
 import type { DiskWalk, ExportRequest, WritePiece } from "./api.ts";
-import { encodeBundle } from "./bundle.ts";
+import { encodeBundle, SNAPSHOT } from "./bundle.ts";
 import { compressGzip, deflateCluster, gzipDisk, gzipStream, join, type Work } from "./compress.ts";
 import type { DiskStream, Piece } from "./format/disk-stream.ts";
 import { encodeCompressedQcow2 } from "./format/qcow2.ts";
@@ -32,7 +32,8 @@ export async function* exportPieces(
   switch (request.kind) {
     case "bundle": {
       const contents = new Map(request.diskIds.map((id, index) => [id, disks[index] as DiskStream]));
-      return yield* inOrder(encodeBundle(request.project, contents, [], work));
+      const extras = request.snapshot ? [{ name: SNAPSHOT, content: partsOf(request.snapshot) }] : [];
+      return yield* inOrder(encodeBundle(request.project, contents, extras, work));
     }
     case "initramfs": {
       const archive = buildInitramfs(composeTree(await loadParts(), defaults, request.overlay), MOST_MEMORY_MB);
@@ -57,6 +58,12 @@ export async function* exportPieces(
     case "disk-vmdk":
       return yield* inOrder(encodeVmdk(watched(disk, work), `${request.name}.vmdk`));
   }
+}
+
+/** A Blob piece by piece: most of them are on the browser's disk. */
+async function* partsOf(blob: Blob): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < blob.size; at += STEP_BYTES)
+    yield new Uint8Array(await blob.slice(at, at + STEP_BYTES).arrayBuffer());
 }
 
 /** A disk that the page holds and hands out extent by extent. */
@@ -115,7 +122,8 @@ export async function writePieces(pieces: AsyncIterable<Piece>, write: WritePiec
   return length;
 }
 
-async function* inOrder(
+/** Bytes that come one after the other, as pieces. */
+export async function* inOrder(
   parts: AsyncIterable<Uint8Array<ArrayBuffer>> | Iterable<Uint8Array<ArrayBuffer>>,
 ): AsyncGenerator<Piece, void> {
   let offset = 0;

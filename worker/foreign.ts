@@ -1,12 +1,17 @@
 /** Files from outside, as the page asks for them: each is opened anew, and nothing of it stays here. */
 import { transfer } from "comlink";
-import type { Answer, BuilderApi, ForeignFile, ReadDisk } from "./api.ts";
+import type { Answer, BuilderApi, ForeignFile, ReadDisk, TakeExtent } from "./api.ts";
 import { answer } from "./build.ts";
-import type { FileTree } from "./format/file-tree.ts";
-import type { BlockSource } from "./format/sparse-image.ts";
+import { SNAPSHOT } from "./bundle.ts";
+import { inOrder } from "./export.ts";
+import { type FileTree, FormatError, quote } from "./format/file-tree.ts";
+import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { inspectFile, openBundle, openDisk, openKernel, openTree, overlayOf } from "./import.ts";
 
-type ForeignApi = Pick<BuilderApi, "inspectFile" | "openBundle" | "openFiles" | "openKernel" | "takeDisk">;
+type ForeignApi = Pick<
+  BuilderApi,
+  "inspectFile" | "openBundle" | "openFiles" | "openKernel" | "takeDisk" | "takeSnapshot"
+>;
 
 /**
  * @param begin ends what is under way and starts something
@@ -29,8 +34,12 @@ export function foreignFiles(
     inspectFile: (file, read) => opening(file, read, inspectFile),
     openBundle: (file, read) =>
       opening(file, read, async (source, options) => {
-        const { project, disks } = await openBundle(source, options);
-        return { project, contents: disks.map(({ disk, size }) => ({ id: disk.id, sizeBytes: size })) };
+        const { project, disks, extras } = await openBundle(source, options);
+        return {
+          project,
+          contents: disks.map(({ disk, size }) => ({ id: disk.id, sizeBytes: size })),
+          hasSnapshot: extras.some(({ name }) => name === SNAPSHOT),
+        };
       }),
     openFiles: (file, read) =>
       opening(file, read, async (source, options) => {
@@ -45,13 +54,29 @@ export function foreignFiles(
         const bundled =
           id === null ? null : (await openBundle(source, options)).disks.find(({ disk }) => disk.id === id);
         const disk = bundled ?? (await openDisk(source, options));
-        for await (const { offset, bytes } of disk.extents()) {
-          options.signal.throwIfAborted();
-          // Pieces may look into a buffer that goes on being used.
-          const own = bytes.slice();
-          await take(transfer({ offset, bytes: own }, [own.buffer]));
-        }
+        await giveAll(disk.extents(), take, options.signal);
         return disk.size;
       }),
+    takeSnapshot: (file, read, take) =>
+      opening(file, read, async (source, options) => {
+        const { extras } = await openBundle(source, options);
+        const found = extras.find(({ name }) => name === SNAPSHOT);
+        if (!found) throw new FormatError(`Cannot open ${quote(options.name)}: there is no saved machine in it`);
+        await giveAll(inOrder(found.content()), take, options.signal);
+        return found.size;
+      }),
   };
+}
+
+async function giveAll(
+  extents: Iterable<Extent> | AsyncIterable<Extent>,
+  take: TakeExtent,
+  signal: AbortSignal,
+): Promise<void> {
+  for await (const { offset, bytes } of extents) {
+    signal.throwIfAborted();
+    // Pieces may look into a buffer that goes on being used.
+    const own = bytes.slice();
+    await take(transfer({ offset, bytes: own }, [own.buffer]));
+  }
 }

@@ -208,13 +208,14 @@ function checkRawSize(size: number, what: string): void {
 
 async function* unpacked(source: BlockSource, what: string, signal: AbortSignal | undefined) {
   let offset = 0;
-  for await (const bytes of unpackStream("gzip", parts(source), { what, most: MOST_DISK_BYTES, signal })) {
+  for await (const bytes of unpackStream("gzip", partsOf(source), { what, most: MOST_DISK_BYTES, signal })) {
     yield { offset, bytes };
     offset += bytes.length;
   }
 }
 
-async function* parts(source: BlockSource): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+/** All of a file, piece by piece. */
+export async function* partsOf(source: BlockSource): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
   for (let at = 0; at < source.size; at += STEP_BYTES)
     yield await source.read(at, Math.min(STEP_BYTES, source.size - at));
 }
@@ -225,7 +226,7 @@ async function readAll(source: BlockSource, most: number, what: string): Promise
 }
 
 async function unpackAll(source: BlockSource, what: string, signal: AbortSignal | undefined) {
-  return gather(unpackStream("gzip", parts(source), { what, most: MOST_ARCHIVE_BYTES, signal }));
+  return gather(unpackStream("gzip", partsOf(source), { what, most: MOST_ARCHIVE_BYTES, signal }));
 }
 
 async function headOf(disk: DiskStream, signal: AbortSignal | undefined): Promise<Uint8Array<ArrayBuffer>> {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { badBundles } from "../soak/mutants.ts";
 import { run, type Site, startSite, state, testid } from "./page.ts";
 import { policedPage, violations } from "./violations.ts";
 
@@ -159,6 +160,39 @@ describe("an import", () => {
     expect(await page.evaluate(() => new TextDecoder().decode(window.smartos.readFile("/etc/untouched")))).toBe(
       "mine\n",
     );
+    expect(await violations(page)).toEqual([]);
+    await page.context().close();
+  });
+
+  it("of a thousand changed bundles leaves the library as it was", async () => {
+    const page = await policedPage(site, "?boot=off");
+    await page.evaluate(() => window.smartos.writeFile("/etc/untouched", "mine\n"));
+    const library = () =>
+      page.evaluate(() => JSON.stringify([window.smartos.state().project, window.smartos.listFiles()]));
+    const before = [await library(), await stored(page)];
+    const bundles = badBundles(1);
+    for (let done = 0; done < 1000; done += 100) {
+      const texts: string[] = [];
+      while (texts.length < 100) texts.push(Buffer.from((await bundles.next()).value).toString("base64"));
+      const answers = await page.evaluate(async (list) => {
+        const said: string[] = [];
+        for (const text of list) {
+          const blob = new Blob([Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0))]);
+          const taking = window.smartos.importImage(blob, { name: "x.smartos" });
+          said.push(
+            await taking.then(
+              () => "taken",
+              (error: Error) => error.message,
+            ),
+          );
+        }
+        return said;
+      }, texts);
+      expect(answers.filter((answer) => !/^Cannot open x\.smartos: ./.test(answer))).toEqual([]);
+    }
+    expect([await library(), await stored(page)]).toEqual(before);
+    await testid(page, "project-menu").click();
+    expect(await page.getByRole("menuitemradio").count()).toBe(1);
     expect(await violations(page)).toEqual([]);
     await page.context().close();
   });

@@ -1,6 +1,59 @@
 /** A machine's state, saved in slices, and the machine that goes on from it. */
 import { describe, expect, it } from "vitest";
+import { checkState } from "../../web/machine-state-check.ts";
+import { createRandom, mutate } from "../soak/mutants.ts";
 import { bootGuest, buildTestInitramfs } from "./guest.ts";
+
+/** What comes from outside is looked at before v86 believes it: nothing but a refusal in words, whatever was changed. */
+function checkChanged(state: Uint8Array<ArrayBuffer>): void {
+  expect(() => checkState(state, 128)).not.toThrow();
+  expect(() => checkState(state, 256)).toThrow("its memory is not one of 256 MB");
+  expect(() => checkState(state.subarray(0, -1), 128)).toThrow("it is cut off");
+  const length = new DataView(state.buffer).getInt32(12, true);
+  const text = new TextDecoder().decode(state.subarray(16, 16 + length));
+  const start = (16 + length + 3) & ~3;
+  const withText = (changed: string): Uint8Array => {
+    const description = new TextEncoder().encode(changed);
+    const next = (16 + description.length + 3) & ~3;
+    const bytes = new Uint8Array(next + state.length - start);
+    bytes.set(state.subarray(0, 16));
+    bytes.set(description, 16);
+    bytes.set(state.subarray(start), next);
+    const view = new DataView(bytes.buffer);
+    view.setInt32(8, bytes.length, true);
+    view.setInt32(12, description.length, true);
+    return bytes;
+  };
+  expect(() => checkState(withText(text), 128)).not.toThrow();
+  const first = '{"__state_type__":"Uint8Array","buffer_id":0}';
+  expect(text).toContain(first);
+  for (const [from, to, message] of [
+    [first, '{"__state_type__":"Uint8Array","args":9000000000}', "an array of an unknown kind"],
+    [first, '{"__state_type__":"constructor","buffer_id":0}', "an array of an unknown kind"],
+    [first, '{"__state_type__":"Float64Array","buffer_id":99999}', "an array of an unknown kind"],
+    [first, "[".repeat(20) + "]".repeat(20), "there is too much in it"],
+    [first, `[${"0,".repeat(20_000)}0]`, "a list of it has 20001 entries"],
+    [first, `"${"x".repeat(300)}"`, "a text in it is too long"],
+    ['"buffer_infos":[', '"buffer_infos":[{"offset":0,"length":99999999},', "a buffer of it would be at 0"],
+    ['"buffer_infos":[', `"buffer_infos":[${'{"offset":0,"length":9999999},'.repeat(9)}`, "its buffers overlap"],
+    ['"state":[134217728,', '"state":[1073741824,', "its memory is not one of 128 MB"],
+    ['"state":[', '"state":{"a":[', "its description is no JSON"],
+  ] as const)
+    expect(() => checkState(withText(text.replace(from, to)), 128), to.slice(0, 60)).toThrow(
+      `Cannot use the state: ${message.startsWith("it") || message.startsWith("a ") || message.startsWith("there") ? message : `it has ${message}`}`,
+    );
+  let refused = 0;
+  for (let seed = 1; seed <= 200; seed += 1) {
+    const changed = new TextDecoder().decode(mutate(new TextEncoder().encode(text), createRandom(seed)));
+    try {
+      checkState(withText(changed), 128);
+    } catch (error) {
+      refused += 1;
+      expect((error as Error).message, `seed ${seed}`).toMatch(/^Cannot use the state: /);
+    }
+  }
+  expect(refused).toBeGreaterThan(100);
+}
 
 describe("a saved machine", () => {
   it("goes on where it was, as often as one likes", async () => {
@@ -23,6 +76,7 @@ describe("a saved machine", () => {
     expect(again.byteLength).toBe(state.byteLength);
     expect(first.machine.saveNow(1 << 20)).toBeNull();
     expect(state.byteLength).toBeLessThan(24 << 20);
+    checkChanged(new Uint8Array(state));
     const { counted } = first.agent;
     first.machine.resume();
     await lost;

@@ -86,6 +86,15 @@ export function smallKernel(): Uint8Array<ArrayBuffer> {
   return kernel;
 }
 
+/** Bundles that are refused, each changed from a good one. */
+export async function* badBundles(firstSeed: number): AsyncGenerator<Uint8Array> {
+  const bundle = (await makeSeeds()).find(({ name }) => name === "bundle2")?.bytes as Uint8Array;
+  for (let seed = firstSeed; ; seed += 1) {
+    const changed = mutate(bundle, createRandom(seed));
+    if (!(await take(changed))) yield changed;
+  }
+}
+
 /** Good files of every kind; `inner` are packed after they have been changed. */
 export async function makeSeeds(): Promise<{ name: string; bytes: Uint8Array; isInner: boolean }[]> {
   const kernel = smallKernel();
@@ -99,7 +108,7 @@ export async function makeSeeds(): Promise<{ name: string; bytes: Uint8Array; is
   const raw = new Uint8Array(64 * 1024);
   const seeds: Record<string, Uint8Array> = {
     bundle,
-    bundle2: bundle,
+    bundle2: await collect(encodeBundle(project, new Map([["d", streamOf(disk)]]))),
     qcow2: await collectPieces(encodeCompressedQcow2(streamOf(disk), deflateCluster)),
     plain: await collectPieces(encodePlainQcow2(streamOf(disk))),
     cpio: encodeCpio(smallTree()),

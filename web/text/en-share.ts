@@ -62,6 +62,8 @@ export const enShare = {
     initramfs: ["Initramfs", "The root file system that the kernel unpacks into memory; it needs the kernel."],
     kernel: ["Kernel", "A bzImage, as this page boots it: the project's own where it has one."],
   } as Record<ExportKind, readonly [string, string]>,
+  withSnapshot: "Saved machine that goes along, with what was on its disks",
+  noSnapshot: "none",
   runIt: "Run it:",
   openIt: "Open it:",
   copyCommand: "Copy the command",
@@ -85,6 +87,12 @@ export const enShare = {
   foundKind: "What it is",
   foundContent: "On it",
   foundDisks: "Disks",
+  foundSnapshot: "Saved machine",
+  foundSnapshotHow: "comes with it; you can go on with it once the project is open",
+  snapshotCame: (name: string) => `A saved machine came with the project: ${name}.`,
+  goOnWith: "Go on with it",
+  snapshotUnfit: (name: string) =>
+    `The saved machine ${name} came with the project, but it is one of another version of this page and cannot go on here.`,
   foundEmpty: "empty",
   foundUnknown: "nothing that this page knows",
   foundPartitions: (count: number) =>

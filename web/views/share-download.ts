@@ -47,6 +47,18 @@ function commandOf(kind: ExportKind, name: string, actions: Actions): string {
   }
 }
 
+/** Null where there is no saved machine that could go along. */
+function createSnapshotChoice(text: Text, { snapshots }: AppState): HTMLSelectElement | null {
+  const rows = snapshots.rows.filter(({ unfit }) => unfit === null);
+  if (rows.length === 0) return null;
+  return el(
+    "select",
+    { className: "field", dataset: { testid: "export-snapshot" } },
+    el("option", { value: "" }, text.share.noSnapshot),
+    ...rows.map(({ id, name, storedBytes }) => el("option", { value: id }, `${name} (${formatBytes(storedBytes)})`)),
+  );
+}
+
 function createRow(
   text: Text,
   actions: Actions,
@@ -85,7 +97,8 @@ function createRow(
       say(words.exportAt(formatBytes(done), total > 0 ? formatBytes(total) : ""));
     };
     try {
-      say((await actions.share.export(kind, abort.signal, onProgress)) ? words.exportDone(name) : "");
+      const options = kind === "bundle" && snapshot?.value ? { snapshot: snapshot.value } : {};
+      say((await actions.share.export(kind, abort.signal, onProgress, options)) ? words.exportDone(name) : "");
     } catch (error) {
       say(error instanceof Error ? error.message : String(error), true);
     }
@@ -93,6 +106,7 @@ function createRow(
     show(false);
   };
 
+  const snapshot = kind === "bundle" ? createSnapshotChoice(text, state) : null;
   show(false);
   if (kind.startsWith("disk-") && kind !== "disk-iso") {
     const build = state.disks.find((disk) => disk.kind === "system")?.build;
@@ -116,6 +130,7 @@ function createRow(
       el("code", { dataset: { testid: `command-${kind}` } }, command),
       copy,
     ),
+    snapshot && el("label", { className: "labelled" }, words.withSnapshot, snapshot),
     bar,
     note,
   );

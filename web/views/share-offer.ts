@@ -103,6 +103,7 @@ function createFacts(text: Text, found: FoundFile): HTMLElement {
     ({ name, sizeBytes }) => `${name}${sizeBytes > 0 ? ` (${formatBytes(sizeBytes)})` : ""}`,
   );
   if (sizes.length > 0) rows.push([words.foundDisks, sizes.join(", ")]);
+  if (found.snapshot) rows.push([words.foundSnapshot, words.foundSnapshotHow]);
   const effect = effectOf(words, found);
   return el(
     "div",
