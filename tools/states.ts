@@ -15,9 +15,17 @@ export const STATE_SIZES_MB = [64, 128, 256] as const;
 const CACHE = join(SITE_ROOT, "node_modules/.cache/states");
 /** Beside the artefacts and the default files: what the machine consists of, and how its files are put together. */
 const SOURCES = [
-  ...["drives", "hand-over", "kernel", "machine", "machine-internals", "machine-state", "warm-state", "project"].map(
-    (name) => `web/${name}.ts`,
-  ),
+  ...[
+    "drives",
+    "hand-over",
+    "kernel",
+    "machine",
+    "machine-internals",
+    "machine-state",
+    "network-card",
+    "warm-state",
+    "project",
+  ].map((name) => `web/${name}.ts`),
   ...["delta", "initramfs", "recipe", "skeleton", "format/cpio", "format/file-tree", "format/hand-over"].map(
     (name) => `worker/${name}.ts`,
   ),

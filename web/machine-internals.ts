@@ -10,6 +10,12 @@ export interface VirtQueue {
   has_request(): boolean;
 }
 
+/** A virtio device: the words of its features, and what its driver has agreed to. */
+export interface VirtioDevice {
+  device_feature: Uint32Array;
+  driver_feature: Uint32Array;
+}
+
 /** v86's drawing of the screen, in every frame of the browser's. */
 export interface ScreenAdapter {
   /** Asks for the next drawing. */
@@ -51,7 +57,7 @@ export interface Cpu {
     ide: IdeController;
     pit: Timer;
     virtio_console?: { virtio: { queues: VirtQueue[] } };
-    virtio_net?: { mac: Uint8Array };
+    virtio_net?: { mac: Uint8Array; virtio: VirtioDevice };
   };
 }
 

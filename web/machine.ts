@@ -9,6 +9,7 @@ import { listenToWaiting } from "./hand-over.ts";
 import type { UnpackedKernel } from "./kernel.ts";
 import type { Internals, Ports, ScreenAdapter, VirtQueue } from "./machine-internals.ts";
 import { restoreState, saveState, saveStateNow } from "./machine-state.ts";
+import { offerOffloads, sendFrames } from "./network-card.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
 export interface KernelBoot {
@@ -160,6 +161,9 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     await emulator.destroy();
     scheduler.stop();
   };
+  const card = cpu.devices.virtio_net;
+  // Before a state is restored, which has what its own guest was offered.
+  if (card) offerOffloads(card.virtio);
   const state = await Promise.resolve(saved?.state).catch(async (error: unknown) => {
     await stop();
     throw error;
@@ -175,7 +179,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
   emulator.add_listener("virtio-console0-output-bytes", (bytes) => options.onChannel(bytes));
   const listen = emulator.add_listener as (event: string, listener: (value: never) => void) => void;
-  listen.call(emulator, "net0-send", options.onFrame);
+  const onPacket = (packet: Uint8Array): void => sendFrames(packet, options.onFrame);
+  listen.call(emulator, "net0-send", card ? onPacket : options.onFrame);
   listen.call(emulator, "cpu-event-halt", options.onHalt);
 
   const channel = new ChannelQueue(
