@@ -96,9 +96,10 @@ async function transfer(
   name: string,
 ): Promise<Figures> {
   const figures: Figures = { down: [], up: [], cpuDown: [], cpuUp: [], whole: 0, transfers };
-  // The first ones are the emulator's compiler's.
-  await download(run, servers, 16);
-  await upload(run, servers, 8);
+  // The first ones are the emulator's compiler's, and the browser engine's after it.
+  say(`${name}: warming up`);
+  await download(run, servers, mib);
+  await upload(run, servers, mib);
   for (let round = 0; round < ROUNDS; round++)
     for (const [move, speeds, cpus] of [
       [download, figures.down, figures.cpuDown],
@@ -116,27 +117,37 @@ async function transfer(
   return figures;
 }
 
-/** Milliseconds: a line that a server sends and the guest's cat gives back, and what it is made of. */
+/** Milliseconds: a line that a server sends and the guest's cat gives back, and what it is made of, in turns. */
 async function roundTrip(run: Run, servers: Servers): Promise<{ request: number; ping: number; echo: number }> {
-  servers.say({ rounds: PINGS });
-  const heard = servers.heard<{ times: number[] }>(30_000);
-  await run(`nc 10.0.2.2 ${servers.bell} -e cat`, 30_000);
-  const request = median((await heard).times);
-  const pings = await run(`ping -c ${PINGS} -A 10.0.2.2`, 60_000);
-  const ping = median([...pings.matchAll(/time=([\d.]+)/g)].map((match) => Number(match[1])));
-  const websocket = new WebSocket(`ws://127.0.0.1:${servers.echo}`);
-  await new Promise((resolve) => websocket.once("open", resolve));
+  const requests: number[] = [];
+  const pings: number[] = [];
   const echoes: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    servers.say({ rounds: PINGS });
+    const heard = servers.heard<{ times: number[] }>(30_000);
+    await run(`nc 10.0.2.2 ${servers.bell} -e cat`, 30_000);
+    requests.push(...(await heard).times);
+    const output = await run(`ping -c ${PINGS} -A 10.0.2.2`, 60_000);
+    pings.push(...[...output.matchAll(/time=([\d.]+)/g)].map((match) => Number(match[1])));
+    echoes.push(...(await echoTimes(servers.echo)));
+  }
+  return { request: median(requests), ping: median(pings), echo: median(echoes) };
+}
+
+async function echoTimes(port: number): Promise<number[]> {
+  const websocket = new WebSocket(`ws://127.0.0.1:${port}`);
+  await new Promise((resolve) => websocket.once("open", resolve));
+  const times: number[] = [];
   for (let i = 0; i < PINGS; i++) {
     const startedAt = performance.now();
     const back = new Promise((resolve) => websocket.once("message", resolve));
     websocket.send(Buffer.alloc(74));
     await back;
-    echoes.push(performance.now() - startedAt);
+    times.push(performance.now() - startedAt);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   websocket.close();
-  return { request, ping, echo: median(echoes) };
+  return times;
 }
 
 /** `npm run bench -- network` measures all; `npx tsx bench/network.ts 3 guest,whole` parts: guest, whole, tap, memory. */

@@ -19,7 +19,7 @@ export class OnlineGuest {
   static async boot(url: string, initramfs: Uint8Array<ArrayBuffer>): Promise<OnlineGuest> {
     let online: OnlineGuest | null = null;
     const client = await Client.open(url);
-    const guest = await bootGuest({ initramfs, onFrame: (frame) => online?.send(frame.slice()) });
+    const guest = await bootGuest({ initramfs, onFrame: (frame) => online?.send(frame) });
     online = new OnlineGuest(guest, url, client);
     online.plug(client);
     return online;
