@@ -3,7 +3,7 @@ import { SYSTEM_DISK } from "../web/project.ts";
 import type { SparseImage } from "../worker/api.ts";
 import { buildDisk, build as buildInitramfs } from "../worker/build.ts";
 import { encodeBundle } from "../worker/bundle.ts";
-import { deflateCluster, gzipDisk, gzipStream } from "../worker/compress.ts";
+import { packCluster, gzipDisk, gzipStream } from "../worker/compress.ts";
 import { inOrder } from "../worker/export.ts";
 import { clustersOf, type DiskStream, type Piece, streamOf } from "../worker/format/disk-stream.ts";
 import type { FileTree } from "../worker/format/file-tree.ts";
@@ -37,7 +37,7 @@ type Make = (context: Context) => Promise<AsyncGenerator<Piece>>;
 export const KINDS: Record<string, Make> = {
   "img.gz": async (context) => inOrder(gzipDisk(await diskOf(context))),
   img: async (context) => rawPieces(await diskOf(context)),
-  qcow2: async (context) => encodeCompressedQcow2(await diskOf(context), deflateCluster),
+  qcow2: async (context) => encodeCompressedQcow2(await diskOf(context), packCluster),
   vmdk: async (context) => inOrder(encodeVmdk(await diskOf(context), context.name)),
   iso: async ({ project }) => {
     const parts = { kernel: kernelOf(project), cd: readSystem("cd.img") };

@@ -1,7 +1,7 @@
 /** What a project and its disks are made into for other machines, as pieces of a file: never a whole file in memory. */
 import type { DiskWalk, ExportRequest, WritePiece } from "./api.ts";
 import { encodeBundle, SNAPSHOT } from "./bundle.ts";
-import { compressGzip, deflateCluster, gzipDisk, gzipStream, join, type Work } from "./compress.ts";
+import { compressGzip, gzipDisk, gzipStream, join, packCluster, type Work } from "./compress.ts";
 import type { DiskStream, Piece } from "./format/disk-stream.ts";
 import { encodeCompressedQcow2 } from "./format/qcow2.ts";
 import { encodeTar, tarEntriesOf } from "./format/tar.ts";
@@ -54,7 +54,7 @@ export async function* exportPieces(
     case "disk-raw-gz":
       return yield* inOrder(gzipDisk(watched(disk, { signal: work.signal }), work));
     case "disk-qcow2":
-      return yield* encodeCompressedQcow2(watched(disk, work), deflateCluster);
+      return yield* encodeCompressedQcow2(watched(disk, work), packCluster);
     case "disk-vmdk":
       return yield* inOrder(encodeVmdk(watched(disk, work), `${request.name}.vmdk`));
   }

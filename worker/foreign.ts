@@ -3,10 +3,13 @@ import { transfer } from "comlink";
 import type { Answer, BuilderApi, ForeignFile, ReadDisk, TakeExtent } from "./api.ts";
 import { answer } from "./build.ts";
 import { SNAPSHOT } from "./bundle.ts";
+import { join } from "./compress.ts";
 import { inOrder } from "./export.ts";
 import { type FileTree, FormatError, quote } from "./format/file-tree.ts";
 import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { inspectFile, openBundle, openDisk, openKernel, openTree, overlayOf } from "./import.ts";
+
+const STEP_BYTES = 512 * 1024;
 
 type ForeignApi = Pick<
   BuilderApi,
@@ -73,10 +76,25 @@ async function giveAll(
   take: TakeExtent,
   signal: AbortSignal,
 ): Promise<void> {
+  let parts: Uint8Array[] = [];
+  let start = 0;
+  let end = 0;
+  const flush = async (): Promise<void> => {
+    if (parts.length === 0) return;
+    const bytes = join(parts);
+    parts = [];
+    await take(transfer({ offset: start, bytes }, [bytes.buffer]));
+  };
   for await (const { offset, bytes } of extents) {
     signal.throwIfAborted();
+    // Each handing over waits for the page: what follows one another goes together.
+    if (offset !== end || end - start >= STEP_BYTES) {
+      await flush();
+      start = offset;
+    }
     // Pieces may look into a buffer that goes on being used.
-    const own = bytes.slice();
-    await take(transfer({ offset, bytes: own }, [own.buffer]));
+    parts.push(bytes.slice());
+    end = offset + bytes.length;
   }
+  await flush();
 }

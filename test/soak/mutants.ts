@@ -1,7 +1,7 @@
 /** Files as strangers send them: good ones of every kind that is opened, changed at random. */
 import { gzipSync } from "node:zlib";
 import { encodeBundle, openBundle } from "../../worker/bundle.ts";
-import { deflateCluster } from "../../worker/compress.ts";
+import { packCluster } from "../../worker/compress.ts";
 import { encodeCpio } from "../../worker/format/cpio.ts";
 import { streamOf } from "../../worker/format/disk-stream.ts";
 import { FileTree, FormatError } from "../../worker/format/file-tree.ts";
@@ -109,7 +109,7 @@ export async function makeSeeds(): Promise<{ name: string; bytes: Uint8Array; is
   const seeds: Record<string, Uint8Array> = {
     bundle,
     bundle2: await collect(encodeBundle(project, new Map([["d", streamOf(disk)]]))),
-    qcow2: await collectPieces(encodeCompressedQcow2(streamOf(disk), deflateCluster)),
+    qcow2: await collectPieces(encodeCompressedQcow2(streamOf(disk), packCluster)),
     plain: await collectPieces(encodePlainQcow2(streamOf(disk))),
     cpio: encodeCpio(smallTree()),
     tar,

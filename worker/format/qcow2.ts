@@ -32,20 +32,20 @@ const COMPRESSED = 1n << 62n;
 const SECTORS_SHIFT = BigInt(62 - (CLUSTER_BITS - 8));
 const SECTOR_BYTES = 512;
 
-/** Raw deflate (RFC 1951). */
-export type Deflate = (bytes: Uint8Array) => Uint8Array<ArrayBuffer>;
+/** Packs a cluster as raw deflate (RFC 1951); it gives a copy of the cluster where that is no shorter. */
+export type PackCluster = (bytes: Uint8Array) => Uint8Array<ArrayBuffer>;
 
 /**
  * Writes compressed clusters, as `qemu-img convert -c` does.
  * @returns pieces that cover the file, in order but for the header, which comes last and goes to the start
  */
-export async function* encodeCompressedQcow2(disk: DiskStream, deflate: Deflate): AsyncGenerator<Piece, void> {
+export async function* encodeCompressedQcow2(disk: DiskStream, pack: PackCluster): AsyncGenerator<Piece, void> {
   const tables = new Map<number, DataView>();
   const counts = new CountList();
   counts.add(0);
   let end = CLUSTER_BYTES;
   for await (const { index, bytes } of clustersOf(disk, CLUSTER_BYTES)) {
-    const packed = deflate(bytes);
+    const packed = pack(bytes);
     let entry: bigint;
     if (packed.length < CLUSTER_BYTES) {
       const sectors = Math.floor((end + packed.length - 1) / SECTOR_BYTES) - Math.floor(end / SECTOR_BYTES);
@@ -58,7 +58,7 @@ export async function* encodeCompressedQcow2(disk: DiskStream, deflate: Deflate)
       const start = alignTo(end, CLUSTER_BYTES);
       yield* gap(end, start);
       entry = COPIED | BigInt(start);
-      yield { offset: start, bytes };
+      yield { offset: start, bytes: packed };
       counts.add(start / CLUSTER_BYTES);
       end = start + CLUSTER_BYTES;
     }
