@@ -3,7 +3,7 @@ import { SYSTEM_DISK } from "../web/project.ts";
 import type { SparseImage } from "../worker/api.ts";
 import { buildDisk, build as buildInitramfs } from "../worker/build.ts";
 import { encodeBundle } from "../worker/bundle.ts";
-import { packCluster, gzipDisk, gzipStream } from "../worker/compress.ts";
+import { gzipDisk, gzipStream, packCluster } from "../worker/compress.ts";
 import { inOrder } from "../worker/export.ts";
 import { clustersOf, type DiskStream, type Piece, streamOf } from "../worker/format/disk-stream.ts";
 import type { FileTree } from "../worker/format/file-tree.ts";

@@ -1,6 +1,6 @@
 /** The bundle: a project with its files and disks as one zip. docs/project-format.md describes it. */
 import type { CustomKernel } from "./api.ts";
-import { deflateBytes, deflateStream, gather, unpackStream, type Work } from "./compress.ts";
+import { deflateBytes, deflateStream, type Work } from "./compress.ts";
 import { decodeBzImage, MOST_KERNEL_BYTES } from "./format/bzimage.ts";
 import { crc32 } from "./format/crc32.ts";
 import type { DiskStream } from "./format/disk-stream.ts";
@@ -11,6 +11,7 @@ import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { encodeZip, METHODS, readZip, type ZipEntry, type ZipMember, zipData } from "./format/zip.ts";
 import { hashSha256 } from "./hash.ts";
 import { decodeProject, encodeProject, type SharedDisk, type SharedProject } from "./shared-project.ts";
+import { gather, unpackStream } from "./unpack.ts";
 
 const PROJECT = "project.json";
 const KERNEL = "kernel/bzImage";

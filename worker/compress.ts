@@ -1,12 +1,12 @@
 /**
- * Compression: the only importer of fflate on the worker's side. What is packed is packed by fflate everywhere, so that
- * browsers and Node make the same bytes; what is unpacked as a stream, by the platform, which is three times as fast.
+ * Compression: the only importer of fflate on the worker's side. What is packed is packed by it, or by code of our own, so
+ * that browsers and Node make the same bytes; what is unpacked as a stream is so by the platform: unpack.ts.
  */
 import { Deflate, deflateSync, Gzip, Inflate, inflateSync } from "fflate";
 import { crc32, crc32OfZeros } from "./format/crc32.ts";
 import { createDeflater } from "./format/deflate.ts";
 import { clustersOf, type DiskStream } from "./format/disk-stream.ts";
-import { FormatError } from "./format/file-tree.ts";
+import { join } from "./unpack.ts";
 
 /** Bytes that go into the compressor at once: cancelling waits for no more than these. */
 const CHUNK_BYTES = 256 * 1024;
@@ -171,54 +171,6 @@ export function inflateCluster(bytes: Uint8Array, length: number): Uint8Array<Ar
   return result.slice() as Uint8Array<ArrayBuffer>;
 }
 
-/**
- * Unpacks a stream by the platform, as fast as the consumer takes it.
- * @param what "Cannot open NAME", for messages
- * @throws FormatError when it is damaged, cut off, or longer than `most` bytes
- */
-export async function* unpackStream(
-  format: "gzip" | "deflate-raw",
-  source: AsyncIterable<Uint8Array>,
-  { what, most, signal }: { what: string; most: number; signal?: AbortSignal | undefined },
-): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
-  const input = source[Symbol.asyncIterator]();
-  const raw = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { value, done } = await input.next();
-        if (done) controller.close();
-        else controller.enqueue(value);
-      } catch (error) {
-        controller.error(error);
-      }
-    },
-    async cancel() {
-      await input.return?.();
-    },
-  });
-  const reader = raw
-    .pipeThrough(new DecompressionStream(format) as ReadableWritablePair<Uint8Array, Uint8Array>)
-    .getReader();
-  let size = 0;
-  try {
-    for (;;) {
-      signal?.throwIfAborted();
-      const { value, done } = await reader.read().catch((error: unknown) => {
-        if (error instanceof FormatError || signal?.aborted) throw error;
-        throw new FormatError(
-          `${what}: after ${size} unpacked bytes its ${format === "gzip" ? "gzip" : "deflate"} data are damaged or cut off`,
-        );
-      });
-      if (done) return;
-      size += value.length;
-      if (size > most) throw new FormatError(`${what}: unpacked it has more than the ${most} bytes that it may have`);
-      yield value as Uint8Array<ArrayBuffer>;
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-}
-
 /** The first bytes of what is packed, as far as they can be had from the file's own first bytes. */
 export function unpackStart(format: "gzip" | "deflate-raw", packed: Uint8Array, most: number): Uint8Array {
   const parts: Uint8Array[] = [];
@@ -329,21 +281,4 @@ export function createPause(signal: AbortSignal | undefined): () => Promise<void
     turnedAt = performance.now();
     signal?.throwIfAborted();
   };
-}
-
-/** All of a stream. Announced sizes are no reason to take memory: whoever makes it sees that it stays within bounds. */
-export async function gather(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
-  for await (const part of stream) parts.push(part);
-  return join(parts);
-}
-
-export function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    result.set(part, at);
-    at += part.length;
-  }
-  return result;
 }

@@ -1,7 +1,7 @@
 /** What a project and its disks are made into for other machines, as pieces of a file: never a whole file in memory. */
 import type { DiskWalk, ExportRequest, WritePiece } from "./api.ts";
 import { encodeBundle, SNAPSHOT } from "./bundle.ts";
-import { compressGzip, gzipDisk, gzipStream, join, packCluster, type Work } from "./compress.ts";
+import { compressGzip, gzipDisk, gzipStream, packCluster, type Work } from "./compress.ts";
 import type { DiskStream, Piece } from "./format/disk-stream.ts";
 import { encodeCompressedQcow2 } from "./format/qcow2.ts";
 import { encodeTar, tarEntriesOf } from "./format/tar.ts";
@@ -9,6 +9,7 @@ import { encodeVmdk } from "./format/vmdk.ts";
 import { buildInitramfs } from "./initramfs.ts";
 import { composeIso, type IsoParts } from "./iso.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
+import { join } from "./unpack.ts";
 
 /** A guest elsewhere may have more memory than those of the page. */
 const MOST_MEMORY_MB = 4096;

@@ -3,11 +3,11 @@ import { transfer } from "comlink";
 import type { Answer, BuilderApi, ForeignFile, ReadDisk, TakeExtent } from "./api.ts";
 import { answer } from "./build.ts";
 import { SNAPSHOT } from "./bundle.ts";
-import { join } from "./compress.ts";
 import { inOrder } from "./export.ts";
 import { type FileTree, FormatError, quote } from "./format/file-tree.ts";
 import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { inspectFile, openBundle, openDisk, openKernel, openTree, overlayOf } from "./import.ts";
+import { join } from "./unpack.ts";
 
 const STEP_BYTES = 512 * 1024;
 

@@ -4,7 +4,7 @@
  */
 import type { CustomKernel, Overlay, ProjectFile } from "./api.ts";
 import { type Bundle, type OpenOptions, openBundle } from "./bundle.ts";
-import { gather, inflateCluster, unpackStart, unpackStream } from "./compress.ts";
+import { inflateCluster, unpackStart } from "./compress.ts";
 import { decodeBzImage, isBzImage, kernelVersion, MOST_KERNEL_BYTES } from "./format/bzimage.ts";
 import { decodeCpio } from "./format/cpio.ts";
 import { type DiskStream, streamOfSource } from "./format/disk-stream.ts";
@@ -16,6 +16,7 @@ import { decodeTar, isTar } from "./format/tar.ts";
 import { isZip } from "./format/zip.ts";
 import { hashSha256 } from "./hash.ts";
 import { checkSharedPath, checkTarget } from "./shared-project.ts";
+import { gather, unpackStream } from "./unpack.ts";
 
 /** What was found in a file. Sizes are in bytes. */
 export type FileInspection =

@@ -2,10 +2,11 @@
  * A project in the fragment of a link, `#p=…`: what it has over the default, packed. docs/project-format.md describes it.
  * Disks and a relay's address, which may hold a token, do not travel so.
  */
-import { deflateBytes, join, unpackStream } from "./compress.ts";
+import { deflateBytes } from "./compress.ts";
 import { crc32 } from "./format/crc32.ts";
 import { FormatError } from "./format/file-tree.ts";
 import { decodeProject, encodeProject, type SharedProject } from "./shared-project.ts";
+import { join, unpackStream } from "./unpack.ts";
 
 /** Of the text after `p=`. Browsers take more, but what is this long is better sent as a file. */
 export const MOST_LINK_LENGTH = 32_000;

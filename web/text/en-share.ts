@@ -56,7 +56,7 @@ export const enShare = {
     bundle: ["Project", "Everything: files, settings, and what is on the disks. This page and any unzip open it."],
     "disk-raw-gz": ["Disk image", "The system disk, packed. Every emulator and real machine starts from it."],
     "disk-qcow2": ["Disk for QEMU", "The system disk, packed so that QEMU runs it as it is."],
-    "disk-vmdk": ["Disk for VMware and VirtualBox", "The system disk, stream-optimised."],
+    "disk-vmdk": ["Disk for VMware and VirtualBox", "The system disk as one file, without its zeros."],
     "disk-iso": ["CD", "Kernel and root file system on a CD that starts by GRUB: for emulators, burners and sticks."],
     "rootfs-tar": ["Root file system", "What a container is made of."],
     initramfs: ["Initramfs", "The root file system that the kernel unpacks into memory; it needs the kernel."],

@@ -48,7 +48,7 @@ export const zhShare: typeof enShare = {
     bundle: ["项目", "全部内容：文件、设置和磁盘内容。可用此页面或任何解压工具打开。"],
     "disk-raw-gz": ["磁盘映像", "压缩后的系统磁盘。各种模拟器和真机都能由它启动。"],
     "disk-qcow2": ["QEMU 磁盘", "压缩后的系统磁盘，QEMU 可直接运行。"],
-    "disk-vmdk": ["VMware 与 VirtualBox 磁盘", "系统磁盘，流优化格式。"],
+    "disk-vmdk": ["VMware 与 VirtualBox 磁盘", "系统磁盘，单个文件，不含零块。"],
     "disk-iso": ["光盘", "由 GRUB 启动的光盘，含内核和根文件系统：可用于模拟器、刻录机和 U 盘。"],
     "rootfs-tar": ["根文件系统", "制作容器所用。"],
     initramfs: ["Initramfs", "内核解压到内存中的根文件系统；需要配合内核使用。"],

@@ -87,7 +87,11 @@ export function createSettings(text: Text, actions: Actions, anchor: HTMLButtonE
       }
       memory.disabled = commandLine.disabled = reset.disabled = built.disabled = !writable;
       kernel.hidden = project.kernel === null;
-      if (project.kernel) kernelName.textContent = project.kernel.version || formatBytes(project.kernel.bytes);
+      if (project.kernel) {
+        // The release; who built it and when is more than there is room for.
+        kernelName.textContent = project.kernel.version.split(" ")[0] || formatBytes(project.kernel.bytes);
+        kernelName.title = project.kernel.version;
+      }
     },
   };
 }
