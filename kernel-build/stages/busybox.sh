@@ -8,6 +8,8 @@ build_busybox() { # WORK RESULT
   local work=$1 result=$2 directory
   build_musl "$work"
   unpack_source busybox "$work/source"
+  local patch
+  for patch in "$here"/patches/busybox-*.patch; do patch -d "$work/source" -p1 --fuzz=0 <"$patch"; done
   # The kernel's interface headers, apart from the other C library's that they are installed with.
   mkdir "$work/headers"
   for directory in linux asm asm-generic mtd; do ln -s "/usr/i686-linux-gnu/include/$directory" "$work/headers/"; done

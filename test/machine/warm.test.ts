@@ -38,9 +38,9 @@ const FILES = `quiet="! -path /var/log/messages* ! -path /etc/resolv.conf"
 find / -xdev $quiet | while IFS= read -r path; do stat -c '%n %F %a %u %g %t:%T %N' "$path"; done | sort
 find / -xdev ! -type d $quiet | while IFS= read -r path; do stat -c '%n %s %Y' "$path"; done | sort
 find / -xdev -type f $quiet -exec md5sum {} + | sort -k2; stat -c '%n %Y' /srv /srv/a/b/c`;
-/** What the kernel tells of itself and of process 1. */
+/** What the kernel tells of itself and of process 1. Signals that it blocks change whenever it is told of a child's end. */
 const SYSTEM = `cat /proc/cmdline /proc/mounts; tr '\\0' ' ' </proc/1/cmdline; tr '\\0' '\\n' </proc/1/environ
-ls -l /proc/1/fd | sed 's/.*:[0-9]* //'; cat /proc/1/limits; grep -E 'Cap|Sig|Uid|Groups|NoNew|Seccomp' /proc/1/status; readlink /proc/1/exe /proc/1/cwd /proc/1/root
+ls -l /proc/1/fd | sed 's/.*:[0-9]* //'; cat /proc/1/limits; grep -E 'Cap|Sig[^B]|Uid|Groups|NoNew|Seccomp' /proc/1/status; readlink /proc/1/exe /proc/1/cwd /proc/1/root
 ps -o ppid,args | grep -v -E 'kworker|ps -o|sh -c|udhcpc|mdev|agent|network|grep|sort|sed' | sed 's/^ *//' | sort
 netstat -ltun 2>/dev/null | sort; cut -d' ' -f1 /proc/modules | sort; hostname; cat /proc/swaps /proc/partitions | sort; cat /sys/class/net/eth0/mtu
 for port in 1344 1348; do grep -c "$port" /proc/ioports; done; cat /proc/sys/kernel/tainted; ls /dev /sys/block`;
@@ -74,12 +74,12 @@ async function run(guest: Guest, command: string): Promise<string> {
   return (await guest.agent.run(command, 60_000)).output.trim();
 }
 
-/** Both ways at the end of their start-up: mdev has seen every device. */
+/** Both ways at the end of their start-up: all that comes after the prompt is done. */
 async function both(overlay: Overlay, command: string, drives: readonly Uint8Array[] = []): Promise<[string, string]> {
   const outputs: string[] = [];
   for (const isWarm of [true, false]) {
     const guest = await boot(overlay, isWarm, drives);
-    await run(guest, "while pgrep -x mdev >/dev/null; do sleep 0.1; done");
+    await run(guest, "while pgrep -f '[i]nit.d/late' >/dev/null; do sleep 0.1; done");
     // How large a tmpfs may be depends on how much memory the archive took when it was mounted.
     outputs.push((await run(guest, command)).replace(/size=\d+k,nr_inodes=\d+/g, "size"));
     await guest.machine.stop();
