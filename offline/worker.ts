@@ -44,8 +44,8 @@ async function install(): Promise<void> {
     // One after the other: a machine boots beside it.
     for (const [url, { path, sha256, rare }] of urls) {
       if (await cache.match(url)) continue;
-      if (rare && !(await caches.match(url))) continue;
-      const response = await load(url, path);
+      const response = rare ? await loadUsed(url) : await load(url, path);
+      if (!response) continue;
       if ((await hash(response.clone())) !== sha256) throw new Error(`Cannot keep ${path}: it is of another version`);
       await cache.put(url, response);
     }
@@ -62,6 +62,14 @@ async function load(url: string, path: string): Promise<Response> {
   const response = kept ?? (await fetch(url, { cache: isHashed ? "default" : "no-cache" }));
   if (!response.ok) throw new Error(`Cannot keep ${path}: the server answers ${response.status}`);
   return response;
+}
+
+/** What was used before there was a worker is where the browser keeps what it has fetched; null when it was not used. */
+async function loadUsed(url: string): Promise<Response | null> {
+  const kept = await caches.match(url);
+  if (kept) return kept;
+  const fetched = await fetch(url, { cache: "only-if-cached", mode: "same-origin" }).catch(() => null);
+  return fetched?.ok ? fetched : null;
 }
 
 async function hash(response: Response): Promise<string> {

@@ -6,11 +6,8 @@ import { join, relative, sep } from "node:path";
 import { build } from "vite";
 import { ROOT } from "./setup.mjs";
 
-/** The states of machines with another memory size than the default one. */
+/** Each state is as large as all the rest: those of other memory sizes than the default one are kept once they were used. */
 const RARE = /^system\/warm-(?!128\b)/;
-
-/** Without a network, machines of other sizes than the default one boot cold: each state is as large as all the rest. */
-const OTHER_STATES = /(^|\/)warm-(?!128-)\d+-\w+\.state$/;
 
 /**
  * Writes DIST/offline.js.
@@ -20,7 +17,7 @@ const OTHER_STATES = /(^|\/)warm-(?!128-)\d+-\w+\.state$/;
 export async function buildOfflineWorker(dist, paths) {
   const files = paths
     .map((path) => ({ path: relative(dist, path).split(sep).join("/"), sha256: sha256(readFileSync(path)) }))
-    .filter(({ path }) => !/(^|\/)\.|\.(br|gz|map)$|^offline\.js$/.test(path) && !OTHER_STATES.test(path))
+    .filter(({ path }) => !/(^|\/)\.|\.(br|gz|map)$|^offline\.js$/.test(path))
     .map(({ path, sha256 }) => ({
       path: path === "index.html" ? "" : path,
       sha256,

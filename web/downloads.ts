@@ -23,13 +23,13 @@ export interface Downloads {
   load(file: RemoteFile): Promise<Uint8Array<ArrayBuffer>>;
   /** A WebAssembly module, compiled while it arrives. */
   compile(file: RemoteFile): Promise<WebAssembly.Module>;
-  /** Counts what somebody else downloads. */
+  /** Counts what somebody else downloads; a total of zero when it has come to nothing. */
   count(name: string, progress: Progress): void;
   /** Ends all that are under way. */
   cancel(): void;
 }
 
-/** @param onProgress hears of all downloads since the last pause together, and null when there are none any more */
+/** @param onProgress hears of all downloads of the visit together, and null while there are none under way */
 export function createDownloads(onProgress: (progress: Progress | null) => void): Downloads {
   const counts = new Map<string, Progress>();
   const kept = new Map<string, Promise<unknown>>();
@@ -39,9 +39,9 @@ export function createDownloads(onProgress: (progress: Progress | null) => void)
     counts.set(name, progress);
     const all = [...counts.values()];
     const sum = (key: keyof Progress): number => all.reduce((total, each) => total + each[key], 0);
-    if (all.some(({ done, total }) => done < total)) return onProgress({ done: sum("done"), total: sum("total") });
-    counts.clear();
-    onProgress(null);
+    const isUnderWay = all.some(({ done, total }) => done < total);
+    // What has come stays in the sums: the page's whole visit is one download.
+    onProgress(isUnderWay ? { done: sum("done"), total: sum("total") } : null);
   };
   const once = <T>(file: RemoteFile, take: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const { href } = file.url;

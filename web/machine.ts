@@ -94,6 +94,8 @@ const KEYBOARD_CONTROLLER_DELETE = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x
 
 const SCREEN_MS = 33;
 
+const LEAST_TIMER_MS = 4;
+
 /** The virtio console's first port takes whole buffers of a page from us. */
 const CHANNEL_CHUNK = 4096;
 
@@ -285,7 +287,8 @@ function placeKernel(emulator: V86, kernel: UnpackedKernel): void {
 
 /**
  * Between its slices v86 sends a message to a worker and waits for the answer, which took a sixth of a boot. A message to
- * ourselves lets the browser in just as well. Real waits stay with the worker, whose timers a hidden tab keeps.
+ * ourselves lets the browser in just as well. Real waits are timers of our own, which cost half as much; those of a hidden
+ * tab come once a second, so that there the worker keeps them, and those below 4 ms, to which browsers round ours up.
  *
  * A guest that waits for nothing but its next timer sleeps until then, whatever comes meanwhile: `wake` lets it go on at
  * once when a disk, the network or the user has something for it.
@@ -295,18 +298,29 @@ function schedule(machine: Internals["v86"]): { wake(): void; stop(): void } {
   // Node has setImmediate, which v86 uses there.
   const channel = typeof document === "undefined" ? null : new MessageChannel();
   let isAsleep = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   if (channel) channel.port1.onmessage = ({ data }: MessageEvent<number>) => machine.yield_callback(data);
   machine.yield = (ms, tick) => {
+    if (timer !== undefined) clearTimeout(timer);
+    timer = undefined;
     isAsleep = ms >= 1;
-    if (isAsleep || !channel) wait(ms, tick);
-    else channel.port2.postMessage(tick);
+    if (channel && !isAsleep) channel.port2.postMessage(tick);
+    else if (channel && ms >= LEAST_TIMER_MS && document.visibilityState !== "hidden")
+      timer = setTimeout(() => machine.yield_callback(tick), Math.ceil(ms));
+    else wait(ms, tick);
   };
+  const wake = (): void => {
+    // v86 forgets the wait that is under way when it is given another one.
+    if (isAsleep && machine.running) machine.next_tick(0);
+  };
+  if (channel) document.addEventListener("visibilitychange", wake);
   return {
-    wake() {
-      // v86 forgets the wait that is under way when it is given another one.
-      if (isAsleep && machine.running) machine.next_tick(0);
+    wake,
+    stop() {
+      clearTimeout(timer);
+      channel?.port1.close();
+      if (channel) document.removeEventListener("visibilitychange", wake);
     },
-    stop: () => channel?.port1.close(),
   };
 }
 

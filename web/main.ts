@@ -100,7 +100,7 @@ async function start(): Promise<void> {
   if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) {
     loadSystem().catch(() => {});
     builder.prepare();
-  } else loadState(wishes.memoryMb ?? DEFAULT_MEMORY_MB)?.catch(() => {});
+  } else if (wishes.boot !== "off") loadState(wishes.memoryMb ?? DEFAULT_MEMORY_MB)?.catch(() => {});
   const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
   const text = () => textOf(store.state.language);
   // On somebody else's page: what the visitor keeps in the playground itself stays out of it.
@@ -171,7 +171,7 @@ async function start(): Promise<void> {
           onProgress(progress);
         },
       });
-      downloads.count("builder", { done: 0, total: 0 });
+      if (!result.ok) downloads.count("builder", { done: 0, total: 0 });
       return result;
     },
     async composeDelta(request, options) {

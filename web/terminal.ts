@@ -63,6 +63,8 @@ const FONT_SIZE = 13;
 /** After a piece of output what follows is gathered for so long: a drawing for each would slow down who prints it. */
 const GATHER_MS = 40;
 const encoder = new TextEncoder();
+/** A cursor at which nobody types stands still after this: each blink is a drawing. */
+const BLINK_MS = 10_000;
 /** A panel that is folded or hidden is smaller than this; the terminal keeps its size then. */
 const LEAST_WIDTH = 40;
 const LEAST_HEIGHT = 20;
@@ -77,7 +79,6 @@ export function createTerminal(): Terminal {
     fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono").trim() || "monospace",
     fontSize: FONT_SIZE,
     lineHeight: 1.2,
-    cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
     theme: DARK,
     // Programs choose colours for a black ground; on a white one they are darkened as far as needed.
     minimumContrastRatio: 4.5,
@@ -95,7 +96,21 @@ export function createTerminal(): Terminal {
   let released: (() => void) | null = null;
   let isDark = true;
 
-  xterm.onData((text) => listener(encoder.encode(released ? withControl(text) : text)));
+  const blinks = !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let rest: ReturnType<typeof setTimeout> | undefined;
+  const blink = (): void => {
+    if (!blinks) return;
+    clearTimeout(rest);
+    rest = setTimeout(() => {
+      xterm.options.cursorBlink = false;
+    }, BLINK_MS);
+    xterm.options.cursorBlink = true;
+  };
+  element.addEventListener("focusin", blink);
+  xterm.onData((text) => {
+    blink();
+    listener(encoder.encode(released ? withControl(text) : text));
+  });
   search.onDidChangeResults(({ resultIndex, resultCount }) => found(resultIndex + 1, resultCount));
   // Mouse reports of old programs: each character is one byte.
   xterm.onBinary((text) => listener(Uint8Array.from(text, (character) => character.charCodeAt(0))));

@@ -65,15 +65,17 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
   /** The last of the page's own, unpacked. */
   let unpacked: { kind: string; state: ArrayBuffer } | null = null;
 
-  /** The state that the site has for it, as far as it has come. */
-  const ofSite = ({ card, commandLine, memoryMb, kernel }: WarmWish): Promise<ArrayBuffer> | null =>
-    hasStates && card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel ? loadState(memoryMb) : null;
+  /** The state that the site has for it, as far as it has come; "state" when it does not come. */
+  const ofSite = ({ card, commandLine, memoryMb, kernel }: WarmWish): Promise<ArrayBuffer | "state"> | null => {
+    const isLikeTheirs = hasStates && card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel;
+    return (isLikeTheirs && loadState(memoryMb)?.catch(() => "state" as const)) || null;
+  };
 
   const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
     if (!hasStates) return "no-states";
     if (wish.card !== "virtio") return "card";
     const ready = ofSite(wish);
-    if (ready) return ready.catch(() => "state");
+    if (ready) return ready;
     if (unpacked?.kind === kindOf(wish)) return unpacked.state;
     const state = await own.load(wish);
     if (state) unpacked = { kind: kindOf(wish), state };

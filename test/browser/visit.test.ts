@@ -83,7 +83,7 @@ describe("after one visit", () => {
     const server = await serve(0, FIRST);
     const url = `http://localhost:${server.port}/`;
     const context = await site.browser.newContext();
-    const first = await open(context, url);
+    const first = await open(context, `${url}?mem=64`);
     await kept(first);
     const devtools = await context.newCDPSession(first);
     const { errors } = await devtools.send("Page.getAppManifest");
@@ -105,6 +105,13 @@ describe("after one visit", () => {
     await page.evaluate(() => window.smartos.waitFor("aloft"));
     // What a disk needs besides is kept as well.
     await page.evaluate(() => window.smartos.disks.build());
+    // Of other memory sizes what was used is kept; the rest boots cold, and the page says why.
+    await page.goto(`${url}?mem=64`);
+    await ready(page);
+    expect(await state(page)).toMatchObject({ boot: "warm", problem: null });
+    await page.goto(`${url}?mem=256`);
+    await ready(page);
+    expect(await state(page)).toMatchObject({ boot: "cold", coldReason: expect.stringMatching(/./), problem: null });
     // The page's own address with wishes is the page.
     await page.goto(`${url}?boot=off&lang=zh`);
     await ready(page);

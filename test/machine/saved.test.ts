@@ -1,6 +1,7 @@
 /** A machine's state, saved in slices, and the machine that goes on from it. */
 import { describe, expect, it } from "vitest";
 import { checkState } from "../../web/machine-state-check.ts";
+import { wakeUp } from "../../web/snapshot-wake.ts";
 import { createRandom, mutate } from "../soak/mutants.ts";
 import { bootGuest, buildTestInitramfs } from "./guest.ts";
 
@@ -61,7 +62,7 @@ describe("a saved machine", () => {
     await first.until(() => first.watch.promptMs !== null, "prompt");
     await first.agent.run("echo kept >/tmp/kept; (while :; do sleep 1; done) & echo $! >/tmp/job", 10_000);
     // A command that is under way comes to its end in the copy as well, and nobody is told.
-    const lost = first.agent.run("sleep 2; echo late >/tmp/late", 10_000);
+    const lost = first.agent.run("sleep 5; echo late >/tmp/late", 60_000);
     await new Promise((resolve) => setTimeout(resolve, 300));
     await first.machine.pause();
     let turns = 0;
@@ -83,8 +84,12 @@ describe("a saved machine", () => {
     await first.agent.run("echo moved on >/tmp/kept", 10_000);
     await first.machine.stop();
 
+    const chance: string[] = [];
     for (const turn of [1, 2]) {
       const guest = await bootGuest({ saved: { state: state.slice(0), commands: counted } });
+      // No two runs have the same random numbers, from the first one on.
+      expect(await guest.agent.run(wakeUp(true), 10_000)).toEqual({ status: 0, output: "" });
+      chance.push((await guest.agent.run("head -c 16 /dev/urandom | md5sum; ls -A /tmp", 10_000)).output);
       const { output } = await guest.agent.run(
         "cat /tmp/kept; kill -0 $(cat /tmp/job) && echo alive; date +%s",
         10_000,
@@ -94,9 +99,14 @@ describe("a saved machine", () => {
       // What is typed is answered: the serial line's interrupts and the shell's terminal are as they were.
       guest.machine.sendSerial(new TextEncoder().encode("echo $((40 + 2))!\r"));
       await guest.until(() => guest.output().includes("42!"), "echo");
-      const { output: slept } = await guest.agent.run("time sleep 1; cat /tmp/late", 20_000);
+      const { output: slept } = await guest.agent.run(
+        "time sleep 1; until [ -s /tmp/late ]; do sleep 1; done; sleep 1; cat /tmp/late",
+        20_000,
+      );
       expect(slept).toMatch(/real\s+0m 1\.\d\ds[\s\S]*late/);
       await guest.machine.stop();
     }
+    expect(chance[0]).not.toBe(chance[1]);
+    expect(chance[0]).not.toContain("wake");
   });
 });
