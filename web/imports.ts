@@ -103,7 +103,7 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
     return taken;
   };
 
-  const named = file.name.replace(/\.gz$/i, "").replace(/\.(img|raw|bin|qcow2|cpio|tar|tgz|smartos)$/i, "");
+  const named = file.name.replace(/\.gz$/i, "").replace(/\.(img|raw|bin|qcow2|cpio|tar|tgz|smartos|bzImage)$/i, "");
   const { id: _, ...empty } = createProject(named.slice(0, 80) || "import", "", 0);
   switch (inspection.kind) {
     case "bundle": {

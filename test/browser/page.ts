@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { createSite } from "../../relay/site.ts";
 import { chromePath } from "../../tools/setup.mjs";
-import type { SmartOs } from "../../web/smartos.ts";
+import type { ImageKind, SmartOs } from "../../web/smartos.ts";
 
 declare global {
   interface Window {
@@ -86,6 +86,28 @@ export async function run(page: Page, command: string): Promise<string> {
   const { status, output } = await page.evaluate((words) => window.smartos.run(words), command);
   if (status !== 0) throw new Error(`${command} ended with ${status}: ${output}`);
   return output.trim();
+}
+
+/** Has the page make a file, and saves it. @returns its path */
+export async function saveImage(page: Page, kind: ImageKind, path: string): Promise<string> {
+  const started = page.waitForEvent("download");
+  await page.evaluate(async (wanted) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await window.smartos.exportImage(wanted));
+    link.download = "file";
+    link.click();
+  }, kind);
+  await (await started).saveAs(path);
+  return path;
+}
+
+/** Chooses a file to open, as a user does, and waits for what the page says of it. */
+export async function openFile(page: Page, path: string): Promise<void> {
+  await testid(page, "project-menu").click();
+  const chooser = page.waitForEvent("filechooser");
+  await page.getByRole("menuitem", { name: "Open a file" }).click();
+  await (await chooser).setFiles(path);
+  await testid(page, "offer").waitFor();
 }
 
 export const testid = (page: Page, id: string) => page.locator(`[data-testid="${id}"]`);

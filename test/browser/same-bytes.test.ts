@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ImageKind } from "../../web/smartos.ts";
 import { ROOT } from "../machine/guest.ts";
 import { scratchFolder } from "../oracle/images.ts";
-import { type Site, startSite } from "./page.ts";
+import { type Site, saveImage, startSite } from "./page.ts";
 
 const scratch = scratchFolder("same");
 /** Kinds of the page, and their endings on the command line. */
@@ -42,16 +42,7 @@ const sumInPage = (page: Page, kind: ImageKind): Promise<string> =>
     return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   }, kind);
 
-async function save(page: Page, name: string): Promise<void> {
-  const started = page.waitForEvent("download");
-  await page.evaluate(async () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await window.smartos.exportImage("bundle"));
-    link.download = "file";
-    link.click();
-  });
-  await (await started).saveAs(join(scratch, name));
-}
+const save = (page: Page, name: string) => saveImage(page, "bundle", join(scratch, name));
 
 function build(project: string, output: string): void {
   const words = [join(ROOT, "cli/smart-os.mjs"), "build", project, "-q", "-o", output];

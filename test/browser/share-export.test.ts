@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { EXPORTS } from "../../web/share-state.ts";
 import type { ImageKind } from "../../web/smartos.ts";
 import { startQemu } from "../machine/qemu.ts";
-import { run, type Site, startSite, testid } from "./page.ts";
+import { run, type Site, saveImage, startSite, testid } from "./page.ts";
 import { policedPage, violations } from "./violations.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -37,18 +37,7 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-async function save(kind: ImageKind, name: string): Promise<string> {
-  const started = page.waitForEvent("download");
-  await page.evaluate(async (wanted) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await window.smartos.exportImage(wanted));
-    link.download = "file";
-    link.click();
-  }, kind);
-  const path = join(scratch, name);
-  await (await started).saveAs(path);
-  return path;
-}
+const save = (kind: ImageKind, name: string) => saveImage(page, kind, join(scratch, name));
 const tool = (program: string, ...words: string[]) =>
   execFileSync(program, words, { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 });
 

@@ -7,7 +7,7 @@ import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { ImageKind } from "../../web/smartos.ts";
 import { readSystem } from "../machine/guest.ts";
-import { run, type Site, startSite, state, testid } from "./page.ts";
+import { openFile, run, type Site, saveImage, startSite, state, testid } from "./page.ts";
 import { policedPage, violations } from "./violations.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -30,23 +30,11 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-async function save(page: Page, kind: ImageKind, name: string): Promise<string> {
-  const started = page.waitForEvent("download");
-  await page.evaluate(async (wanted) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await window.smartos.exportImage(wanted));
-    link.download = "file";
-    link.click();
-  }, kind);
-  await (await started).saveAs(at(name));
-  return at(name);
-}
+const save = (page: Page, kind: ImageKind, name: string) => saveImage(page, kind, at(name));
 
+/** @returns what the page found the file to be */
 async function open(page: Page, path: string): Promise<string> {
-  await testid(page, "project-menu").click();
-  const chooser = page.waitForEvent("filechooser");
-  await page.getByRole("menuitem", { name: "Open a file" }).click();
-  await (await chooser).setFiles(path);
+  await openFile(page, path);
   return testid(page, "found").innerText();
 }
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { ROOT } from "../machine/guest.ts";
-import { run, type Site, startSite, state, testid } from "./page.ts";
+import { openFile, run, type Site, startSite, state, testid } from "./page.ts";
 import { policedPage, violations } from "./violations.ts";
 
 vi.setConfig({ testTimeout: 240_000 });
@@ -39,17 +39,9 @@ function changed(name: string, change: (header: { record: Record<string, unknown
   return at(`${name}.smartos`);
 }
 
-async function open(page: Page, path: string): Promise<void> {
-  await testid(page, "project-menu").click();
-  const chooser = page.waitForEvent("filechooser");
-  await page.getByRole("menuitem", { name: "Open a file" }).click();
-  await (await chooser).setFiles(path);
-  await testid(page, "offer").waitFor();
-}
-
 /** Opens a file as a new project. @returns the words of the notice that follows */
 async function take(page: Page, path: string): Promise<string> {
-  await open(page, path);
+  await openFile(page, path);
   await testid(page, "offer-keep").click();
   await expect.poll(() => testid(page, "notice").allInnerTexts(), { timeout: 90_000 }).not.toEqual([]);
   return (await testid(page, "notice").allInnerTexts()).join("\n");
@@ -98,7 +90,7 @@ describe("a saved machine in a bundle", () => {
     expect(readFileSync(at("again.smartos")).equals(readFileSync(at("with.smartos")))).toBe(true);
 
     const page = await policedPage(site, "?boot=off");
-    await open(page, at("with.smartos"));
+    await openFile(page, at("with.smartos"));
     expect(await testid(page, "found").innerText()).toContain("Saved machine\ncomes with it");
     await testid(page, "offer-dismiss").click();
     const notice = await take(page, at("with.smartos"));
