@@ -379,10 +379,9 @@ describe("storage that is full", () => {
     expect(words.join()).toMatch(/I\/O error|Read-only file system/);
     expect((await disk(tab, "full"))?.problem).toMatch(/no room|full/i);
     await tab.getByTestId("notice").filter({ hasText: "full" }).first().waitFor();
-    // The machine goes on, and can read what it wrote.
-    expect(await run(tab, "cat /mnt/first; md5sum </bin/busybox >/tmp/sum; md5sum </mnt/f0 | cmp - /tmp/sum")).toBe(
-      "first",
-    );
+    // The machine goes on, and its drive can be read. Whether the file system can be, too, is up to the guest's kernel: when
+    // what could not be written was the journal's, it shuts the file system down.
+    expect(await run(tab, "cd /; dd if=/dev/sdb bs=64k count=64 2>/dev/null | wc -c")).toBe(String(4 * 1024 * 1024));
     expect(await state(tab)).toMatchObject({ status: "running" });
 
     await session.detach();

@@ -234,6 +234,7 @@ describe("a hidden tab", () => {
     expect(await run(page, "echo awake")).toBe("awake");
     // What the user has paused stays so.
     await testid(page, "pause").click();
+    await expect.poll(status).toBe("paused");
     await show("hidden");
     await show("visible");
     expect(await status()).toBe("paused");
