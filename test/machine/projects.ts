@@ -123,7 +123,10 @@ export const PROJECTS: readonly TestProject[] = [
   {
     name: "a replaced /sbin/init",
     overlay: [
-      script("/sbin/init", "echo my own init >/my-init; touch -d '2001-02-03 04:05' /my-init\nexec /bin/busybox init"),
+      script(
+        "/sbin/init",
+        "echo my own init >/my-init; touch -d '2001-02-03 04:05:06' /my-init\nexec /bin/busybox init",
+      ),
     ],
     shows: /\/my-init regular file/,
   },
