@@ -1,4 +1,5 @@
 /** Raw deflate (RFC 1951) by the browser itself, in one piece. */
+import { join } from "./bytes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -32,12 +33,5 @@ async function through(
       throw new RangeError(`Cannot unpack: there are more than ${most} bytes`);
     }
   }
-  if (parts.length === 1) return parts[0] as Bytes;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return parts.length === 1 ? (parts[0] as Bytes) : join(parts);
 }

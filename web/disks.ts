@@ -12,6 +12,7 @@ import { hasLocks } from "./disk-locks.ts";
 import type { DiskContent, DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
 import type { DriveDevice } from "./drives.ts";
 import { emptyDrive } from "./drives.ts";
+import { newId } from "./library.ts";
 import { type Project, ProjectError, SYSTEM_DISK } from "./project.ts";
 import {
   addDisk,
@@ -828,10 +829,6 @@ function newUuid(): Uint8Array {
   bytes[6] = ((bytes[6] as number) & 0x0f) | 0x40;
   bytes[8] = ((bytes[8] as number) & 0x3f) | 0x80;
   return bytes;
-}
-
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** Two projects that build the same system disk have the same one. */

@@ -2,6 +2,7 @@
  * Talks with the program that waits in the state of a warm boot. kernel-build/warm/waiter.c describes the two ports, and
  * the records that go to it.
  */
+import { join } from "./bytes.ts";
 import type { Cpu } from "./machine-internals.ts";
 
 const PORT = 0x540;
@@ -78,13 +79,7 @@ function greet(cpu: Cpu, disks: number): Uint8Array {
   if (mac) records.push(encodeBytes(KIND.card, [], mac));
   if (disks > 0) records.push(encode(KIND.disk, FIND_DISKS));
   for (let disk = 0; disk < disks; disk += 1) records.push(encode(KIND.disk, disk * DISK_MINORS));
-  const all = new Uint8Array(records.reduce((sum, record) => sum + record.length, 0));
-  let at = 0;
-  for (const record of records) {
-    all.set(record, at);
-    at += record.length;
-  }
-  return all;
+  return join(records);
 }
 
 function encode(kind: number, ...words: number[]): Uint8Array {

@@ -6,6 +6,7 @@ import type { Extent, FileInspection } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import type { Disks } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";
+import { newId } from "./library.ts";
 import { createProject } from "./project.ts";
 import type { ProjectDisk } from "./project-disks.ts";
 import type { Stranger } from "./share.ts";
@@ -31,6 +32,8 @@ export interface TakenDisks {
 }
 
 const NO_DISKS: TakenDisks = { disks: [], ids: new Map() };
+/** Of what brings nothing along that is stored beside the project. */
+const ALONE = { startsFromDisk: false, takeDisks: async () => NO_DISKS, takeSnapshot: null } as const;
 const MIB = 1024 * 1024;
 /** Whatever is not looked through by then is not worth the wait. */
 const OPEN_MS = 60_000;
@@ -136,9 +139,7 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
       return {
         inspection,
         stranger: { ...empty, files: await opener.openFiles(file, limit), network: stranger(empty.network) },
-        startsFromDisk: false,
-        takeDisks: async () => NO_DISKS,
-        takeSnapshot: null,
+        ...ALONE,
       };
     case "disk": {
       const { fileSystem, label, partitions, boots: startsFromDisk } = inspection.content;
@@ -166,19 +167,13 @@ async function look(file: File, opener: Builder, disks: Disks, limit: AbortSigna
       return {
         inspection,
         stranger: { ...empty, kernel: await opener.openKernel(file, limit), network: stranger(empty.network) },
-        startsFromDisk: false,
-        takeDisks: async () => NO_DISKS,
-        takeSnapshot: null,
+        ...ALONE,
       };
   }
 }
 
 function stranger({ card }: Stranger["network"]): Stranger["network"] {
   return { relay: null, ...(card ? { card } : {}), stranger: true };
-}
-
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** From somebody who pushes to somebody who pulls, one at a time. */

@@ -3,6 +3,7 @@
  * is refused, full or broken loses nothing while the page is open.
  */
 import { createStore, del, entries, get, set, update } from "idb-keyval";
+import { hex } from "./bytes.ts";
 import { type Bootable, createProject, type Project, uniqueName } from "./project.ts";
 import type { StorageState } from "./state.ts";
 
@@ -294,7 +295,7 @@ function problemOf(error: unknown): StorageProblem {
 
 /** crypto.randomUUID exists only on secure pages. */
 export function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(crypto.getRandomValues(new Uint8Array(8)));
 }
 
 function isStored(value: unknown): value is Stored {

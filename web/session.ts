@@ -109,13 +109,13 @@ export interface Session {
   goOn(): void;
   /**
    * Puts a saved machine in the place of the present one, which ends as when the power fails.
-   * @param overlay the files that it was built from, as far as they are known
+   * @param built what it was built from, as far as that is known
    * @param load what takes its time; until it is there the present machine goes on
    * @throws Error with a sentence
    */
   restore(
     saved: SavedRun,
-    overlay: BootRecipe["overlay"],
+    built: Pick<BootRecipe, "overlay" | "kernel">,
     load: { state(): Promise<ArrayBuffer>; plugIn(): Promise<Plugged>; onStart(): void },
   ): Promise<void>;
   /** Asks the guest to power off, and switches it off if it does not. */
@@ -580,16 +580,13 @@ export function createSession(environment: SessionEnvironment): Session {
     goOn() {
       if (run && !run.ended && state.status !== "paused") run.machine?.resume();
     },
-    async restore(saved, overlay, load) {
+    async restore(saved, built, load) {
       const { mode, memoryMb, card, commandLine, promptMs, uptimeMs, timeline } = saved;
       const previous = run;
       const [system, image] = await Promise.all([environment.loadMachine(), load.state()]);
       if (run !== previous) throw new Error("Cannot restore the machine: another one was started meanwhile");
-      const { on } = newRun(
-        { overlay, commandLine, memoryMb, card, kernel: null },
-        mode,
-        createBootWatch({ timeline, promptMs }),
-      );
+      const recipe = { ...built, commandLine, memoryMb, card };
+      const { on } = newRun(recipe, mode, createBootWatch({ timeline, promptMs }));
       run = on;
       on.settle.resolve({ promptMs });
       if (previous) await end(previous, "a saved machine takes its place");

@@ -1,5 +1,6 @@
 /** Saved machines in the storage: what the worker does (snapshot-worker.ts), which is all that takes time. */
 import { sha256 } from "@noble/hashes/sha2.js";
+import { hex } from "./bytes.ts";
 import { deflate, inflate } from "./deflate.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import { checkState } from "./machine-state-check.ts";
@@ -235,8 +236,4 @@ async function inOrder<T, R>(items: readonly T[], work: (item: T, index: number)
     }),
   );
   return results;
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,3 +1,4 @@
+import { hex } from "./bytes.ts";
 import { reseedProgram, SEED_BYTES } from "./snapshot-reseed.ts";
 
 /**
@@ -7,17 +8,16 @@ import { reseedProgram, SEED_BYTES } from "./snapshot-reseed.ts";
  */
 export function wakeUp(isCopy: boolean): string {
   const random = (count: number): Uint8Array => crypto.getRandomValues(new Uint8Array(count));
-  const hex = (bytes: Uint8Array): string[] => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"));
   const program = Array.from(reseedProgram(random(SEED_BYTES)), (byte) => `\\${byte.toString(8).padStart(3, "0")}`);
   const lines = [
     `wake=/tmp/.wake.$$; (umask 077; printf '${program.join("")}' >$wake); chmod 700 $wake; $wake; woken=$?; rm -f $wake`,
-    `[ $woken = 0 ] || echo ${hex(random(32)).join("")} >/dev/urandom`,
+    `[ $woken = 0 ] || echo ${hex(random(32))} >/dev/urandom`,
     `date -s @${Math.round(Date.now() / 1000)} >/dev/null`,
   ];
   if (isCopy)
     lines.push(
       `for card in /sys/class/net/eth*; do [ -e "$card" ] || continue; card=\${card##*/}; ip link set $card down; ` +
-        `ip link set $card address ${["52:54", ...hex(random(4))].join(":")}; ip link set $card up; done`,
+        `ip link set $card address 52:54:${hex(random(4), ":")}; ip link set $card up; done`,
     );
   return [...lines, "exit $woken"].join("\n");
 }

@@ -4,6 +4,7 @@
  */
 import type { CommandResult } from "./agent.ts";
 import { type Disks, type FrozenDisk, sumFiles } from "./disks.ts";
+import { newId } from "./library.ts";
 import type { Notify } from "./notify.ts";
 import type { BootRecipe, SavedRun, Session } from "./session.ts";
 import { createSnapshotClient } from "./snapshot-client.ts";
@@ -251,8 +252,9 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
     const hindrance = await disks.hindrance(saved.disks);
     if (hindrance) throw new Error(hindrance);
     const recipe = parts.recipe();
+    const { overlay, kernel } = recipe;
     const isSame = sumOf(recipe) === saved.project;
-    await session.restore(saved.run, isSame ? recipe.overlay : [], {
+    await session.restore(saved.run, isSame ? { overlay, kernel } : { overlay: [], kernel: null }, {
       state: () =>
         load().catch((error: unknown) => {
           throw error instanceof Error && error.message === DAMAGED ? new Error(text().damaged(saved.name)) : error;
@@ -463,9 +465,4 @@ function sumOf({ overlay, commandLine, memoryMb, card, kernel }: BootRecipe): st
 
 function freeName(taken: readonly string[], nameOf: (count: number) => string): string {
   for (let count = 1; ; count += 1) if (!taken.includes(nameOf(count))) return nameOf(count);
-}
-
-/** crypto.randomUUID exists only on secure pages. */
-function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
 /**
- * Compression: the only importer of fflate on the worker's side. What is packed is packed by it, or by code of our own, so
- * that browsers and Node make the same bytes; what is unpacked as a stream is so by the platform: unpack.ts.
+ * Compression: the only importer of fflate on the worker's side. What is packed is packed by it, so that browsers
+ * and Node make the same bytes; what is unpacked as a stream is so by the platform: unpack.ts.
  */
 import { Deflate, deflateSync, Gzip, Inflate, inflateSync } from "fflate";
 import { crc32, crc32OfZeros } from "./format/crc32.ts";

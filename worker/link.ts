@@ -6,7 +6,7 @@ import { deflateBytes } from "./compress.ts";
 import { crc32 } from "./format/crc32.ts";
 import { FormatError } from "./format/file-tree.ts";
 import { decodeProject, encodeProject, type SharedProject } from "./shared-project.ts";
-import { join, unpackStream } from "./unpack.ts";
+import { gather, join, unpackStream } from "./unpack.ts";
 
 /** Of the text after `p=`. Browsers take more, but what is this long is better sent as a file. */
 export const MOST_LINK_LENGTH = 32_000;
@@ -77,12 +77,10 @@ function readSizes(head: Uint8Array): number[] {
 
 /** CRC-32 of what follows unpacked, big-endian; then raw deflate. */
 async function unpack(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
-  const parts: Uint8Array[] = [];
   const packed = (async function* () {
     yield bytes.subarray(SUM_BYTES);
   })();
-  for await (const part of unpackStream("deflate-raw", packed, { what: WHAT, most: MOST_BYTES })) parts.push(part);
-  const payload = join(parts);
+  const payload = await gather(unpackStream("deflate-raw", packed, { what: WHAT, most: MOST_BYTES }));
   if (bytes.length <= SUM_BYTES || new DataView(bytes.buffer).getUint32(0) !== crc32(payload))
     throw new FormatError(`${WHAT}: it is damaged, its sum is wrong`);
   return payload;

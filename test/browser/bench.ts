@@ -2,19 +2,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { createServer } from "vite";
-import { chromePath } from "../../tools/setup.mjs";
+import { launchChromium } from "./chromium.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-/** Without these, Chromium talks to hosts that the tests have nothing to do with. */
-const QUIET = [
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 export interface Bench {
   browser: Browser;
@@ -26,8 +18,6 @@ export interface Bench {
 
 /** @param script JavaScript module of the page; it may import "/library.ts" and the like */
 export async function startBench(script: string): Promise<Bench> {
-  const executablePath = chromePath();
-  if (!executablePath) throw new Error("Cannot test in a browser: there is no Chromium; `npm test` installs it");
   // A cache of its own: a development server of somebody else may be using the usual one.
   const cacheDir = mkdtempSync(join(tmpdir(), "smart-os-vite-"));
   const server = await createServer({
@@ -51,7 +41,7 @@ export async function startBench(script: string): Promise<Bench> {
     ],
   });
   await server.listen();
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
+  const browser = await launchChromium();
   const url = server.resolvedUrls?.local[0] as string;
   return {
     browser,

@@ -5,20 +5,11 @@ import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { createServer, type ViteDevServer } from "vite";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { chromePath } from "../../tools/setup.mjs";
 import type { Piece } from "../../worker/format/sparse-image.ts";
+import { CHROMIUM_ARGUMENTS, chromiumPath, launchChromium } from "./chromium.ts";
 import type { ModelReport } from "./disk-store.model.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
-const QUIET = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const MIB = 1024 * 1024;
 /** How long chance has its way with the model, in all. */
 const MODEL_MS = 8_000;
@@ -40,7 +31,7 @@ beforeAll(async () => {
     optimizeDeps: { noDiscovery: true, include: [] },
   });
   await server.listen();
-  browser = await chromium.launch({ executablePath: chrome(), args: QUIET });
+  browser = await launchChromium();
 });
 afterAll(async () => {
   await browser?.close();
@@ -52,12 +43,6 @@ beforeEach(async () => {
   context = await browser.newContext();
   return () => context.close();
 });
-
-function chrome(): string {
-  const path = chromePath();
-  if (!path) throw new Error("Cannot test the disks: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
-  return path;
-}
 
 async function open(where: BrowserContext = context): Promise<Page> {
   const page = await where.newPage();
@@ -506,8 +491,8 @@ interface Running {
 /** A browser with a profile that outlives it, in a process group of its own that ends by SIGKILL. */
 async function startBrowser(profile: string): Promise<Running> {
   const child: ChildProcess = spawn(
-    chrome(),
-    [...QUIET, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
+    chromiumPath(),
+    [...CHROMIUM_ARGUMENTS, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
     { detached: true, stdio: ["ignore", "ignore", "pipe"] },
   );
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { chromium, type Page } from "playwright-core";
 import { createSite } from "../../relay/site.ts";
-import { chromePath } from "../../tools/setup.mjs";
+import { CHROMIUM_ARGUMENTS, chromiumPath } from "./chromium.ts";
 import { ready } from "./page.ts";
 
 const DIST = join(import.meta.dirname, "../../dist");
@@ -133,15 +133,9 @@ async function command(page: Page, words: string): Promise<void> {
 
 /** A browser of its own, in a process group of its own. */
 async function open(url: string, profile: string): Promise<Running> {
-  const path = chromePath();
-  if (!path) throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
   const browser = spawn(
-    path,
-    [
-      ...["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic"],
-      ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-      ...["--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
-    ],
+    chromiumPath(),
+    [...CHROMIUM_ARGUMENTS, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
     { detached: true, stdio: ["ignore", "ignore", "pipe"] },
   );
   try {

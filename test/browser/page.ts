@@ -1,10 +1,10 @@
 /** A real Chromium on the built site, served by the project's own server. */
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { createSite } from "../../relay/site.ts";
-import { chromePath } from "../../tools/setup.mjs";
 import type { ImageKind, SmartOs } from "../../web/smartos.ts";
+import { launchChromium } from "./chromium.ts";
 
 declare global {
   interface Window {
@@ -13,15 +13,6 @@ declare global {
 }
 
 const DIST = join(import.meta.dirname, "../../dist");
-
-/** Without these, Chromium talks to hosts that the tests have nothing to do with. */
-const QUIET = [
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 export interface Served {
   url: string;
@@ -38,11 +29,8 @@ export interface Site {
 
 /** @param serve what answers at the address that it returns; the site without a relay when it is not given */
 export async function startSite(serve: () => Promise<Served> = serveStatic): Promise<Site> {
-  const executablePath = chromePath();
-  if (!executablePath)
-    throw new Error("Cannot test the page: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
   const { url, close } = await serve();
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
+  const browser = await launchChromium();
   return {
     url,
     browser,

@@ -2,21 +2,12 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
 import { build, preview } from "vite";
-import { chromePath } from "../../tools/setup.mjs";
+import { launchChromium } from "./chromium.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const HARNESS = "test/browser/views.harness.html";
-
-/** Without these, Chromium talks to hosts that the tests have nothing to do with. */
-const QUIET = [
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 export interface Views {
   /** The test page's address, to which a query is appended. */
@@ -26,9 +17,6 @@ export interface Views {
 }
 
 export async function startViews(): Promise<Views> {
-  const executablePath = chromePath();
-  if (!executablePath)
-    throw new Error("Cannot test the views: there is no Chromium; `npm test` installs it, or set CHROME_PATH");
   const outDir = mkdtempSync(join(tmpdir(), "smart-os-views-"));
   // In one piece: each test opens pages of its own, and a page of a hundred modules takes a second to load.
   await build({
@@ -45,7 +33,7 @@ export async function startViews(): Promise<Views> {
     build: { outDir },
     preview: { port: 0, host: "127.0.0.1" },
   });
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", ...QUIET] });
+  const browser = await launchChromium();
   return {
     url: `${server.resolvedUrls?.local[0]}${HARNESS}`,
     browser,
