@@ -1,4 +1,7 @@
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 import { compress } from "./tools/compression.mjs";
 import { readEmulator } from "./tools/emulator.ts";
@@ -10,6 +13,13 @@ const ROOTFS = `${import.meta.dirname}/rootfs`;
 const SYSTEM = `${import.meta.dirname}/public/system`;
 /** What a first boot needs; the browser fetches it while it still reads the page's scripts. */
 const PRELOADED = ["warm-128.state", "bios.bin", "vgabios.bin"];
+
+const EMULATOR_SCRIPT = readEmulatorScript();
+
+function readEmulatorScript(): { fileName: string; code: string } {
+  const code = readFileSync(createRequire(import.meta.url).resolve("v86/build/libv86.mjs"), "utf8");
+  return { fileName: `assets/v86-${createHash("sha256").update(code).digest("hex").slice(0, 8)}.js`, code };
+}
 
 /** Puts the default root file system into the bundle and reloads the page when one of its files changes. */
 function rootfs(): Plugin {
@@ -55,6 +65,23 @@ function emulator(): Plugin {
       writeFileSync(`${folder}/v86.${process.pid}`, readEmulator());
       renameSync(`${folder}/v86.${process.pid}`, `${folder}/v86.wasm`);
       return `${folder}/v86.wasm?url`;
+    },
+  };
+}
+
+/**
+ * v86's JavaScript is a file of its own, as it comes: the page and the worker that makes states share it, and the browser
+ * reads it beside the page's own scripts.
+ */
+function emulatorScript(): Plugin {
+  const { fileName, code } = EMULATOR_SCRIPT;
+  return {
+    name: "smart-os:emulator-script",
+    apply: "build",
+    enforce: "pre",
+    resolveId: (source) => (source === "v86" ? { id: `./${basename(fileName)}`, external: true } : null),
+    buildStart() {
+      this.emitFile({ type: "asset", fileName, source: code });
     },
   };
 }
@@ -112,11 +139,9 @@ function system(): Plugin {
         const files = (await readFiles()).filter(({ name }) => PRELOADED.includes(name));
         const emulator = Object.keys(bundle ?? {}).find((name) => name.endsWith(".wasm"));
         const paths = [...(emulator ? [emulator] : []), ...files.map(({ file }) => `system/${file}`)];
-        return paths.map((path) => ({
-          tag: "link",
-          attrs: { rel: "preload", href: `./${path}`, as: "fetch", crossorigin: "" },
-          injectTo: "head",
-        }));
+        const preloads = paths.map((path) => ({ rel: "preload", href: `./${path}`, as: "fetch", crossorigin: "" }));
+        const script = bundle ? [{ rel: "modulepreload", href: `./${EMULATOR_SCRIPT.fileName}`, crossorigin: "" }] : [];
+        return [...script, ...preloads].map((attrs) => ({ tag: "link", attrs, injectTo: "head" }));
       },
     },
     async writeBundle({ dir }) {
@@ -152,7 +177,24 @@ export default defineConfig({
   root: "web",
   base: "./",
   publicDir: "../public",
-  plugins: [rootfs(), emulator(), system(), listing(), defaultDelta(), withoutOffline(), withoutPolicy()],
-  worker: { format: "es", plugins: () => [rootfs(), system(), listing()] },
-  build: { outDir: "../dist", emptyOutDir: true, target: "es2022", assetsInlineLimit: 0, sourcemap: true },
+  plugins: [
+    rootfs(),
+    emulator(),
+    emulatorScript(),
+    system(),
+    listing(),
+    defaultDelta(),
+    withoutOffline(),
+    withoutPolicy(),
+  ],
+  worker: { format: "es", plugins: () => [rootfs(), emulatorScript(), system(), listing()] },
+  build: {
+    outDir: "../dist",
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    sourcemap: true,
+    // Large scripts are read side by side.
+    rolldownOptions: { output: { codeSplitting: { groups: [{ name: "terminal", test: /node_modules.@xterm/ }] } } },
+  },
 });

@@ -29,14 +29,23 @@ export interface Downloads {
   cancel(): void;
 }
 
+/** Between two words about what is under way. */
+const TELL_MS = 80;
+
 /** @param onProgress hears of all downloads of the visit together, and null while there are none under way */
 export function createDownloads(onProgress: (progress: Progress | null) => void): Downloads {
   const counts = new Map<string, Progress>();
   const kept = new Map<string, Promise<unknown>>();
   let abort = new AbortController();
+  let toldAt = Number.NEGATIVE_INFINITY;
 
   const count = (name: string, progress: Progress): void => {
+    const before = counts.get(name);
     counts.set(name, progress);
+    // A file comes in a hundred pieces, and each word of it draws the page anew. Beginnings and ends are always told.
+    const goesOn = before?.total === progress.total && progress.done < progress.total;
+    if (goesOn && performance.now() - toldAt < TELL_MS) return;
+    toldAt = performance.now();
     const all = [...counts.values()];
     const sum = (key: keyof Progress): number => all.reduce((total, each) => total + each[key], 0);
     const isUnderWay = all.some(({ done, total }) => done < total);

@@ -86,6 +86,9 @@ export async function openLibrary(
   try {
     if (!isKept) throw new Error("nothing is to be kept");
     const store = createStore("smart-os", "library");
+    const beside = createStore("smart-os-left", "projects");
+    const reading = entries<string, unknown>(beside);
+    reading.catch(() => {});
     database = await withTimeout(
       (async () => {
         for (const [key, value] of await entries<string, unknown>(store)) {
@@ -96,8 +99,8 @@ export async function openLibrary(
           // It stays where it is: a newer page may have written it.
           else damaged.push(id);
         }
-        leftStore = createStore("smart-os-left", "projects");
-        left = await entries(leftStore);
+        left = await reading;
+        leftStore = beside;
         return store;
       })(),
       OPEN_MS,

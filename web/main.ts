@@ -6,6 +6,7 @@ import emulatorPath from "v86/build/v86.wasm?url";
 import { createActions, saveAs } from "./actions.ts";
 import { plain } from "./boot.ts";
 import { createBuilder } from "./builder.ts";
+import { warmUp } from "./compiler-warmth.ts";
 import { openDiskStore } from "./disk-store.ts";
 import { createDisks } from "./disks.ts";
 import { el } from "./dom.ts";
@@ -21,7 +22,7 @@ import { createNetwork, type Network } from "./network.ts";
 import { createNotify, type Notify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
 import { createOwnStates, type StateKind } from "./own-states.ts";
-import { type Bootable, bootsAlike, DEFAULT_MEMORY_MB, memoryCommandLine } from "./project.ts";
+import { type Bootable, bootsAlike, DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB, memoryCommandLine } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
 import { readRoomLink } from "./room-link.ts";
@@ -37,7 +38,7 @@ import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
 import { type Text, textOf } from "./text.ts";
 import { createWorkbench, type Workbench } from "./views/workbench.ts";
-import { createWarmBoots } from "./warm.ts";
+import { createWarmBoots, isAsBuilt, type WarmWish } from "./warm.ts";
 import type { StateParts } from "./warm-state.ts";
 import { createWorkspace, type Workspace } from "./workspace.ts";
 
@@ -95,12 +96,25 @@ async function start(): Promise<void> {
   const { loadMachine, loadSystem } = createSystemLoader(downloads, find, emulatorFile);
   const { loadState, hasStates } = createStateLoader(downloads, systemFiles, systemUrl);
   const builder = createBuilder(systemUrl);
+  const ownStates = createOwnStates({
+    version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
+    loadParts: async (kind) => composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), kind),
+  });
+  const warm = createWarmBoots({ loadMachine, loadState, own: ownStates, hasStates, newScreen });
+  const warmMemoryMb = wishes.memoryMb ?? settings.warmMemoryMb ?? DEFAULT_MEMORY_MB;
   // The largest downloads start before anything else is done.
-  loadMachine().catch(() => {});
+  loadMachine()
+    .then(({ emulator }) => warmUp(emulator))
+    .catch(() => {});
   if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) {
     loadSystem().catch(() => {});
     builder.prepare();
-  } else if (wishes.boot !== "off") loadState(wishes.memoryMb ?? DEFAULT_MEMORY_MB)?.catch(() => {});
+  } else if (wishes.boot !== "off" && warmMemoryMb > 0) {
+    const wish: WarmWish = { commandLine: DEFAULT_COMMAND_LINE, memoryMb: warmMemoryMb, card: "virtio", kernel: null };
+    // A machine is made while the library is opened: most projects want this one.
+    if (settings.resumes) loadState(warmMemoryMb)?.catch(() => {});
+    else warm.prepare(wish).catch(() => {});
+  }
   const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
   const text = () => textOf(store.state.language);
   // On somebody else's page: what the visitor keeps in the playground itself stays out of it.
@@ -158,10 +172,6 @@ async function start(): Promise<void> {
       : () => new Set(library.all().flatMap((known) => known.disks.map((disk) => disk.id))),
     onProblem: (sentence) => notify("warning", sentence),
   });
-  const ownStates = createOwnStates({
-    version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
-    loadParts: async (kind) => composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), kind),
-  });
   const session = createSession({
     async build(request, { signal, onProgress }) {
       const result = await builder.build(request, {
@@ -180,7 +190,7 @@ async function start(): Promise<void> {
     },
     loadMachine,
     loadSystem,
-    warm: createWarmBoots({ loadMachine, loadState, own: ownStates, hasStates, newScreen }),
+    warm,
     newScreen,
     showScreen: (shown) => screen.replaceChildren(...(shown ? [shown] : [])),
     onSerial(bytes) {
@@ -198,6 +208,9 @@ async function start(): Promise<void> {
     },
     onChange: (machine, timeline) => store.update((state) => ({ ...state, machine, timeline })),
     onBooted(booted) {
+      const served = isAsBuilt(booted) ? booted.memoryMb : 0;
+      if (!isGuest && served !== (readSettings().warmMemoryMb ?? DEFAULT_MEMORY_MB))
+        writeSettings({ warmMemoryMb: served });
       // A tab that may only look must not write: the one that may would find its own next version in conflict.
       if (store.state.writable) library.saveBooted(workspace.project.id, version(booted));
     },

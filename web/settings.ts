@@ -7,6 +7,8 @@ export interface Settings {
   hidden?: WhenHidden;
   /** Whether a machine is kept when the page is left. */
   resumes?: boolean;
+  /** Guest memory in MiB of what ran last, where one of the site's states serves it; 0 where none does. */
+  warmMemoryMb?: number;
 }
 
 const KEY = "smart-os:settings";
@@ -19,6 +21,7 @@ export function readSettings(): Settings {
       ...(value.hidden === "run" || value.hidden === "pause" ? { hidden: value.hidden } : {}),
       ...(value.language === "en" || value.language === "zh" ? { language: value.language } : {}),
       ...(typeof value.resumes === "boolean" ? { resumes: value.resumes } : {}),
+      ...(typeof value.warmMemoryMb === "number" ? { warmMemoryMb: value.warmMemoryMb } : {}),
     };
   } catch {
     return {};

@@ -66,9 +66,8 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
   let unpacked: { kind: string; state: ArrayBuffer } | null = null;
 
   /** The state that the site has for it, as far as it has come; "state" when it does not come. */
-  const ofSite = ({ card, commandLine, memoryMb, kernel }: WarmWish): Promise<ArrayBuffer | "state"> | null => {
-    const isLikeTheirs = hasStates && card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel;
-    return (isLikeTheirs && loadState(memoryMb)?.catch(() => "state" as const)) || null;
+  const ofSite = (wish: WarmWish): Promise<ArrayBuffer | "state"> | null => {
+    return (hasStates && isAsBuilt(wish) && loadState(wish.memoryMb)?.catch(() => "state" as const)) || null;
   };
 
   const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
@@ -145,6 +144,11 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
     },
     drop,
   };
+}
+
+/** All but the memory is what the site's states have. */
+export function isAsBuilt({ card, commandLine, kernel }: WarmWish): boolean {
+  return card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel;
 }
 
 function kindOf({ memoryMb, commandLine, card, kernel }: WarmWish): string {

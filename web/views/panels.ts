@@ -11,7 +11,8 @@ export type PanelName = (typeof PANELS)[number];
 const COLUMNS = ["tree", "editor", "machine"] as const;
 type Column = (typeof COLUMNS)[number];
 /** What shares the middle column with the editor: one of them is in front. */
-const GUESTS = ["disks", "network", "snapshots"] as const satisfies PanelName[];
+export const GUESTS = ["disks", "network", "snapshots"] as const satisfies PanelName[];
+export type GuestName = (typeof GUESTS)[number];
 
 export interface Panels {
   readonly element: HTMLElement;
@@ -42,8 +43,13 @@ const RAIL = "36px";
 /**
  * Files, editor and machine side by side, with bars between them; each can be folded to a narrow strip. Below the files
  * stand the panels that take the editor's place.
+ * @param onFront hears which of those that share the middle column is to be seen from now on
  */
-export function createPanels(text: Text, contents: Record<PanelName, HTMLElement>): Panels {
+export function createPanels(
+  text: Text,
+  contents: Record<PanelName, HTMLElement>,
+  onFront: (name: PanelName) => void,
+): Panels {
   const labels: Record<PanelName, string> = {
     tree: text.files,
     editor: text.editor,
@@ -193,6 +199,7 @@ export function createPanels(text: Text, contents: Record<PanelName, HTMLElement
   const bringToFront = (name: PanelName): void => {
     front = name;
     for (const member of membersOf("editor")) contents[member].hidden = member !== name;
+    onFront(name);
     nameRail("editor", name);
     for (const place of places) place.button.setAttribute("aria-pressed", String(place.name === name));
   };

@@ -98,7 +98,8 @@ export function createTree(text: Text, actions: Actions): View {
     for (const ancestor of ancestorsOf(path)) folded.delete(ancestor);
     cursor = path;
     refresh();
-    scrollTo(path);
+    // Not at once: where it stands the browser would have to lay the page out for, once more than it does anyway.
+    requestAnimationFrame(() => scrollTo(path));
   };
   const moveTo = (index: number): void => {
     cursor = rows[Math.max(0, Math.min(rows.length - 1, index))]?.file.path ?? cursor;

@@ -11,7 +11,7 @@ import { createMachinePanel, type MachineTab } from "./machine-panel.ts";
 import { createNetwork } from "./network.ts";
 import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
-import { createPanels } from "./panels.ts";
+import { createPanels, GUESTS, type GuestName } from "./panels.ts";
 import { createScreenContainer } from "./screen.ts";
 import { acceptArrivals } from "./share-arrivals.ts";
 import { createShareBanner } from "./share-banner.ts";
@@ -142,14 +142,23 @@ export function createWorkbench(
   const snapshots = createSnapshots(text, actions.snapshots);
   const machine = createMachinePanel(text, opening, terminal, screen);
   const notices = createNotices(text, actions);
-  const panels = createPanels(text, {
-    tree: tree.element,
-    editor: editor.element,
-    disks: disks.element,
-    network: network.element,
-    snapshots: snapshots.element,
-    machine: machine.element,
-  });
+  /** What stands behind the editor is drawn when it comes to the front: most users never look at most of it. */
+  const guests = { disks, network, snapshots };
+  let shown: AppState | null = null;
+  const panels = createPanels(
+    text,
+    {
+      tree: tree.element,
+      editor: editor.element,
+      disks: disks.element,
+      network: network.element,
+      snapshots: snapshots.element,
+      machine: machine.element,
+    },
+    (name) => {
+      if (shown && name in guests) guests[name as GuestName].update(shown);
+    },
+  );
 
   const skip = (label: string, run: () => void): HTMLElement => {
     const button = el("button", { type: "button", className: "skip" }, label);
@@ -218,8 +227,9 @@ export function createWorkbench(
     showMachineTab: (tab) => machine.show(tab),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
-      for (const view of [bar, banner, stranger, offer, tree, editor, disks, network, snapshots, machine, notices])
-        view.update(state);
+      shown = state;
+      for (const view of [bar, banner, stranger, offer, tree, editor, machine, notices]) view.update(state);
+      for (const name of GUESTS) if (!guests[name].element.hidden) guests[name].update(state);
       const { status: connection } = state.network;
       panels.mark("network", connection, text.network.mark(text.network.status[connection]));
       // A chosen file comes to the front, and so does the machine when it boots or fails.
