@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { readRootfs } from "./rootfs.ts";
 
 export const SITE_ROOT = join(import.meta.dirname, "..");
@@ -13,31 +13,30 @@ export const SITE_ROOT = join(import.meta.dirname, "..");
 export const STATE_SIZES_MB = [64, 128, 256] as const;
 
 const CACHE = join(SITE_ROOT, "node_modules/.cache/states");
-/** Beside the artefacts and the default files: what the machine consists of, and how its files are put together. */
-const SOURCES = [
-  ...[
-    "drives",
-    "hand-over",
-    "kernel",
-    "machine",
-    "machine-internals",
-    "machine-state",
-    "network-card",
-    "warm-state",
-    "project",
-  ].map((name) => `web/${name}.ts`),
-  ...["delta", "initramfs", "recipe", "skeleton", "format/cpio", "format/file-tree", "format/hand-over"].map(
-    (name) => `worker/${name}.ts`,
-  ),
-  "tools/emulator.ts",
-  "tools/states/make.ts",
-  "node_modules/v86/package.json",
-  "public/system/manifest.json",
-];
+/** What makes them; all that it imports decides what they are. */
+const MAKER = "tools/states/make.ts";
+/** Of the emulator and of the artefacts their lists speak. */
+const LISTS = ["node_modules/v86/package.json", "public/system/manifest.json"];
+/** `import … from "./x.ts"` and `export … from`, but for types, of which nothing is left when it runs. */
+const IMPORTS = /^(?:import|export)\s+(?!type\b)[^"';]*?from\s+"(\.[^"]+)"/gm;
 
-export function hashStateInputs(): string {
+/** A path below the project's folder → the file's content. */
+type Read = (path: string) => Buffer;
+
+const readOfSite: Read = (path) => readFileSync(join(SITE_ROOT, path));
+
+/** The project's files that take part in making a state, found by following imports. */
+export function listStateSources(read: Read = readOfSite): string[] {
+  const found = new Set([MAKER]);
+  for (const path of found)
+    for (const [, to] of read(path).toString().matchAll(IMPORTS))
+      found.add(posix.join(posix.dirname(path), to as string));
+  return [...found].sort();
+}
+
+export function hashStateInputs(read: Read = readOfSite): string {
   const hash = createHash("sha256");
-  for (const path of SOURCES) hash.update(`${path}\0`).update(readFileSync(join(SITE_ROOT, path)));
+  for (const path of [...listStateSources(read), ...LISTS]) hash.update(`${path}\0`).update(read(path));
   hash.update(JSON.stringify(readRootfs(join(SITE_ROOT, "rootfs"))));
   return hash.digest("hex");
 }
