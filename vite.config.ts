@@ -124,7 +124,8 @@ function system(): Plugin {
       if (source !== id) return null;
       const wasm = Buffer.from(readEmulator());
       const wire = isServed ? wasm.length : ((await compress(wasm)).br ?? wasm).length;
-      return `export const emulator = ${JSON.stringify({ size: wasm.length, wire })};
+      const sha256 = createHash("sha256").update(wasm).digest("hex");
+      return `export const emulator = ${JSON.stringify({ size: wasm.length, wire, sha256 })};
         export default ${JSON.stringify(await readFiles())};`;
     },
     configureServer(server) {

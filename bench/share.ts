@@ -17,13 +17,6 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openFile, writeFile } from "../cli/files.ts";
-import { encodeBundle, openBundle } from "../worker/bundle.ts";
-import { gzipDisk, packCluster } from "../worker/compress.ts";
-import { inOrder } from "../worker/export.ts";
-import { type Piece, streamOfSource } from "../worker/format/disk-stream.ts";
-import { encodeCompressedQcow2 } from "../worker/format/qcow2.ts";
-import type { SharedProject } from "../worker/shared-project.ts";
 import { measureInPage } from "./share-page.ts";
 import { atMost, bounded, publish, type Row } from "./table.ts";
 
@@ -32,47 +25,16 @@ const USED_BYTES = 256 * MIB;
 const DISK_BYTES = 1024 * MIB;
 const MOST_EXTRA_MB = 64;
 
-const project: SharedProject = {
-  ...{ version: 1, name: "share", files: [], components: [], commandLine: "", memoryMb: 128, network: { relay: null } },
-  ...{ createdAt: 0, updatedAt: 0 },
-  disks: [{ id: "d", name: "d", kind: "data", fileSystem: "unknown", label: "", sizeMb: 1024, drive: "sdb" }],
-};
-
-/** What is measured in a process of its own. */
-const JOBS: Record<string, (from: string, to: string) => Promise<void>> = {
-  async qcow2(from, to) {
-    await writeFile(to, encodeCompressedQcow2(streamOfSource(await openFile(from)), packCluster), false);
-  },
-  async gzip(from, to) {
-    await writeFile(to, inOrder(gzipDisk(streamOfSource(await openFile(from)))), true);
-  },
-  async bundle(from, to) {
-    await writeFile(to, inOrder(encodeBundle(project, new Map([["d", streamOfSource(await openFile(from))]]))), true);
-  },
-  async import(from, to) {
-    const { disks } = await openBundle(await openFile(from), { name: "bench" });
-    await writeFile(to, disks[0]?.extents() as AsyncIterable<Piece>, false);
-  },
-};
-
 interface Measured {
   ms: number;
   extraMb: number;
 }
 
 function measure(job: string, from: string, to: string): Measured {
-  const words = ["--import", "tsx", import.meta.filename, job, from, to];
+  const words = ["--import", "tsx", join(import.meta.dirname, "share-jobs.ts"), job, from, to];
   const { status, stdout, stderr } = spawnSync(process.execPath, words, { encoding: "utf8" });
   if (status !== 0) throw new Error(`Cannot measure ${job}: ${stderr}`);
   return JSON.parse(stdout) as Measured;
-}
-
-async function runJob(name: string, from: string, to: string): Promise<void> {
-  const before = process.memoryUsage.rss();
-  const startedAt = performance.now();
-  await JOBS[name]?.(from, to);
-  const ms = performance.now() - startedAt;
-  console.log(JSON.stringify({ ms, extraMb: process.resourceUsage().maxRSS / 1024 - before / MIB }));
 }
 
 function timed(command: string, ...words: string[]): number {
@@ -148,6 +110,4 @@ async function main(): Promise<void> {
   }
 }
 
-const [, , job, from, to] = process.argv;
-if (job && from && to) await runJob(job, from, to);
-else await main();
+await main();

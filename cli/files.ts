@@ -1,5 +1,4 @@
 /** Files of this machine: to read from at any place, and to write whole or not at all. */
-import { once } from "node:events";
 import { type FileHandle, mkdtemp, open, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,8 +62,9 @@ export async function writeFile(path: string, pieces: AsyncIterable<Piece>, isIn
   }
 }
 
-async function print(bytes: Uint8Array): Promise<void> {
-  if (!process.stdout.write(bytes)) await once(process.stdout, "drain");
+/** Until they are written, the bytes must stay as they are. */
+function print(bytes: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => process.stdout.write(bytes, (error) => (error ? reject(error) : resolve())));
 }
 
 async function writeWhole(path: string, pieces: AsyncIterable<Piece>): Promise<void> {

@@ -27,6 +27,7 @@ run
       --command LINE    runs it in the guest's shell; its output and its exit status become those of smart-os
       --timeout SECONDS for boot and command; 120
       --boot MODE       cold: kernel and initramfs; disk: from the system disk, through its boot loader
+      --fresh           boots although the bundle has a saved machine to go on with, as --boot and --kernel do
       --verbose         with --command: what the guest prints while it boots, on standard error
 inspect
       --json            for programs
@@ -48,6 +49,7 @@ const OPTIONS = {
   timeout: { type: "string" },
   boot: { type: "string" },
   verbose: { type: "boolean" },
+  fresh: { type: "boolean" },
   json: { type: "boolean" },
   quiet: { type: "boolean", short: "q" },
   help: { type: "boolean", short: "h" },
@@ -65,7 +67,7 @@ interface Command {
 
 const COMMANDS: Record<string, Command> = {
   build: { run: build, takes: ["output", "format", "size", "file-system", "disk", "kernel", "quiet"] },
-  run: { run: runGuest, takes: ["command", "timeout", "boot", "kernel", "verbose", "quiet"] },
+  run: { run: runGuest, takes: ["command", "timeout", "boot", "fresh", "kernel", "verbose", "quiet"] },
   inspect: { run: inspect, takes: ["json", "quiet"] },
 };
 

@@ -1,27 +1,34 @@
-/** `smart-os run`: a project in v86, in this terminal or for one command. What it writes to its disks is not kept. */
+/**
+ * `smart-os run`: a project in v86, or the saved machine that came with it, in this terminal or for one command. What it
+ * writes to its disks is not kept.
+ */
 import { readEmulator } from "../tools/emulator.ts";
 import { type Agent, createAgent } from "../web/agent.ts";
 import { type BootWatch, createBootWatch } from "../web/boot.ts";
 import type { DriveDevice } from "../web/drives.ts";
 import { unpackKernel } from "../web/kernel.ts";
-import { type Machine, startMachine } from "../web/machine.ts";
+import { type Machine, type MachineOptions, startMachine } from "../web/machine.ts";
+import { wakeUp } from "../web/snapshot-wake.ts";
 import { streamOf } from "../worker/format/disk-stream.ts";
 import { buildSystemDisk, initramfsOf } from "./build.ts";
 import type { Options } from "./main.ts";
 import { memoryDrive } from "./memory-drive.ts";
 import { CliError, messageOf, UsageError } from "./problem.ts";
 import { type LoadedProject, loadProject } from "./project.ts";
+import { openSavedMachine, type SavedMachine } from "./saved-machine.ts";
 import { readSystem } from "./system.ts";
 
 const TIMEOUT_S = "120";
 /** The guest did not start, as with `docker run`. */
 const NOT_STARTED = 125;
+/** Until a machine that was saved knows what time it is. */
+const WAKE_MS = 10_000;
 /** Ctrl+], which leaves telnet as well. */
 const LEAVE = 0x1d;
 const DRIVES = ["sda", "sdb", "sdc", "sdd"] as const;
 /** A system in memory is not replaced by one on a disk. */
 const STAY_IN_MEMORY = "root=/dev/ram0";
-/** Keeps the system disk's place while there is none. */
+/** Keeps a disk's place where there is none. */
 const PLACE_BYTES = 1024 * 1024;
 
 interface Guest {
@@ -39,7 +46,7 @@ export async function run(words: string[], options: Options): Promise<number> {
   const seconds = Number(options.timeout ?? TIMEOUT_S);
   if (!(seconds > 0)) throw new UsageError(`Cannot wait ${options.timeout} seconds: --timeout takes a number above 0`);
   const loaded = await loadProject(words[0], options.kernel);
-  const guest = await start(loaded, mode, options)
+  const guest = await startOrGoOn(loaded, mode, options)
     .catch((error: unknown) => {
       throw new CliError(messageOf(error), NOT_STARTED);
     })
@@ -53,7 +60,34 @@ export async function run(words: string[], options: Options): Promise<number> {
   }
 }
 
-async function start(loaded: LoadedProject, mode: "cold" | "disk", options: Options): Promise<Guest> {
+/** A saved machine goes on, unless the user says how to boot. */
+async function startOrGoOn(loaded: LoadedProject, mode: "cold" | "disk", options: Options): Promise<Guest> {
+  const isFresh = options.fresh || options.boot !== undefined || options.kernel !== undefined;
+  const saved = isFresh
+    ? null
+    : await openSavedMachine(loaded.extras).catch((error: unknown) => {
+        console.error(`Cannot go on with the saved machine: ${messageOf(error)}. The project boots instead.`);
+        return null;
+      });
+  return saved ? goOn(saved, options) : boot(loaded, mode, options);
+}
+
+async function goOn({ record, state, disks }: SavedMachine, options: Options): Promise<Guest> {
+  const { run, terminal } = record;
+  const drives: (DriveDevice | null)[] = DRIVES.map(() => null);
+  for (const { slot, content } of disks) drives[slot] = await memoryDrive(content);
+  if (options.command === undefined) process.stdout.write(terminal);
+  const watch = createBootWatch({ timeline: run.timeline, promptMs: run.promptMs });
+  const guest = await startGuest(options, watch, {
+    ...{ start: { state }, drives: await withoutGaps(drives), memoryMb: run.memoryMb, card: run.card },
+  });
+  guest.agent.adopt(run.commands);
+  // A bundle's machine goes on more than once. What it answers comes before what the user asks for.
+  void guest.agent.run(wakeUp(true), WAKE_MS).catch(() => {});
+  return guest;
+}
+
+async function boot(loaded: LoadedProject, mode: "cold" | "disk", options: Options): Promise<Guest> {
   const { project } = loaded;
   const drives = await plug(loaded, mode);
   // One of the project's own unpacks itself.
@@ -62,8 +96,20 @@ async function start(loaded: LoadedProject, mode: "cold" | "disk", options: Opti
   const initramfs = mode === "cold" ? await initramfsOf(project, "none") : null;
   const hasDrive = drives.some((drive) => drive !== null);
   const commandLine = hasDrive ? `${project.commandLine} ${STAY_IN_MEMORY}` : project.commandLine;
+  return startGuest(options, createBootWatch(), {
+    start: initramfs && { kernel, unpackedKernel, initramfs, commandLine },
+    drives,
+    memoryMb: project.memoryMb,
+    card: project.network.card ?? "virtio",
+  });
+}
+
+async function startGuest(
+  options: Options,
+  watch: BootWatch,
+  parts: Pick<MachineOptions, "start" | "drives" | "memoryMb" | "card">,
+): Promise<Guest> {
   const output = options.command === undefined ? process.stdout : options.verbose ? process.stderr : null;
-  const watch = createBootWatch();
   const startedAt = performance.now();
   const elapsed = (): number => performance.now() - startedAt;
   const decoder = new TextDecoder();
@@ -76,10 +122,7 @@ async function start(loaded: LoadedProject, mode: "cold" | "disk", options: Opti
     emulator: await WebAssembly.compile(readEmulator()),
     bios: readSystem("bios.bin"),
     vgaBios: readSystem("vgabios.bin"),
-    start: initramfs && { kernel, unpackedKernel, initramfs, commandLine },
-    drives,
-    memoryMb: project.memoryMb,
-    card: project.network.card ?? "virtio",
+    ...parts,
     screen: null,
     onSerial(bytes) {
       output?.write(bytes);
@@ -104,9 +147,15 @@ async function plug({ project, disks }: LoadedProject, mode: "cold" | "disk"): P
     }),
   );
   if (mode === "disk" && drives[0] === null) drives[0] = await memoryDrive(streamOf(await buildSystemDisk(project)));
-  if (drives[0] === null && drives.some((drive) => drive !== null))
-    drives[0] = await memoryDrive({ size: PLACE_BYTES, extents: () => [] });
-  return drives;
+  return withoutGaps(drives);
+}
+
+/** Linux names drives in the order in which they are there. */
+function withoutGaps(drives: readonly (DriveDevice | null)[]): Promise<(DriveDevice | null)[]> {
+  const last = drives.findLastIndex((drive) => drive !== null);
+  return Promise.all(
+    drives.map((drive, at) => (drive || at > last ? drive : memoryDrive({ size: PLACE_BYTES, extents: () => [] }))),
+  );
 }
 
 async function runCommand({ agent, watch, ended }: Guest, command: string, timeoutMs: number): Promise<number> {

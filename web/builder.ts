@@ -28,6 +28,7 @@ import type {
   TakeExtent,
 } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
+import { release } from "./release.ts";
 
 export interface Builder {
   /** Starts the worker, so that it is there when the first build is asked for. */
@@ -232,7 +233,11 @@ export function createBuilder(system: URL): Builder {
             last = done;
             onProgress(done);
           });
-          return api.exportImage(request, sizes, walk, proxy(write), listening);
+          const take = proxy(async (offset: number, bytes: Uint8Array<ArrayBuffer>) => {
+            await write(offset, bytes);
+            release(bytes);
+          });
+          return api.exportImage(request, sizes, walk, take, listening);
         },
         { signal },
       );
@@ -249,9 +254,9 @@ export function createBuilder(system: URL): Builder {
     openKernel: async (file, signal) =>
       succeed(await foreign<CustomKernel>(file, signal, (api, facts, read) => api.openKernel(facts, read))),
     takeDisk: async (file, id, take, signal) =>
-      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeDisk(facts, read, id, proxy(take)))),
+      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeDisk(facts, read, id, taking(take)))),
     takeSnapshot: async (file, take, signal) =>
-      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeSnapshot(facts, read, proxy(take)))),
+      succeed(await foreign<number>(file, signal, (api, facts, read) => api.takeSnapshot(facts, read, taking(take)))),
     encodeLink: async (project) => succeed(await ask<Answer<string>>((api) => api.encodeLink(project), {})),
     openLink: async (text, signal) =>
       succeed(await ask<Answer<SharedProject>>((api) => api.openLink(text), { signal })),
@@ -276,6 +281,14 @@ function reader(source: BlockSource) {
   return proxy(async (offset: number, length: number) => {
     const bytes = await source.read(offset, length);
     return transfer(bytes, [bytes.buffer]);
+  });
+}
+
+/** What the worker hands over is done with when it has been taken. */
+function taking(take: TakeExtent) {
+  return proxy(async (extent: Extent) => {
+    await take(extent);
+    release(extent.bytes);
   });
 }
 

@@ -1,6 +1,7 @@
 /** What goes into and comes out of a stored disk: runs of bytes at their places, in order, zeros left out. */
 import type { BlockSource, Extent, Piece } from "../worker/format/sparse-image.ts";
-import { CHUNK_BYTES, type ChunkBuffer, isZero, newChunk, SECTOR_BYTES } from "./disk-record.ts";
+import { CHUNK_BYTES, type ChunkBuffer, isZero, newChunk, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
+import { release } from "./release.ts";
 
 /** Extents in order, none overlapping another. */
 export type Extents = Iterable<Extent> | AsyncIterable<Extent>;
@@ -171,8 +172,9 @@ export async function* joinChunks(
       const offset = first * CHUNK_BYTES;
       const bytes = new Uint8Array(Math.min(count * CHUNK_BYTES, sizeBytes - offset));
       for (let k = 0; k < count; k += 1) {
-        const data = (batch[at + k] as (typeof batch)[number])[1].subarray(0, CHUNK_BYTES);
-        bytes.set(data.subarray(0, Math.min(CHUNK_BYTES, bytes.length - k * CHUNK_BYTES)), k * CHUNK_BYTES);
+        const chunk = (batch[at + k] as (typeof batch)[number])[1];
+        bytes.set(chunk.subarray(0, Math.min(CHUNK_BYTES, bytes.length - k * CHUNK_BYTES)), k * CHUNK_BYTES);
+        if (chunk !== ZERO_CHUNK) release(chunk);
       }
       yield { offset, bytes };
       at += count;

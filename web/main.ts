@@ -31,6 +31,7 @@ import { readSettings, writeSettings } from "./settings.ts";
 import { createShare } from "./share.ts";
 import { NO_SHARE } from "./share-state.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
+import { fingerprint, SYSTEM_FILES } from "./snapshot-record.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { type AppState, type BootMode, createStore, type Language, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
 import { createStateLoader, createSystemLoader, findFile, type SystemFiles } from "./system.ts";
@@ -237,11 +238,13 @@ async function start(): Promise<void> {
     run: (command, timeoutMs) => session.run(command, timeoutMs),
   });
   const fileOf = (name: string): string => find(name).url.pathname.split("/").at(-1) ?? name;
+  const sumOfFile = (name: string): string => systemFiles.find((file) => file.name === name)?.sha256 ?? "";
   const snapshots = createSnapshots({
     ...{ store, session, disks, notify, terminal, screen, recipe },
     system: {
       emulator: emulatorPath.split("/").at(-1) ?? "",
-      system: ["bzImage", "bios.bin", "vgabios.bin"].map(fileOf).join(" "),
+      system: SYSTEM_FILES.map(fileOf).join(" "),
+      fingerprint: fingerprint([emulator.sha256, ...SYSTEM_FILES.map(sumOfFile)]),
     },
     knownProjects: () => new Set(library.all().map(({ id }) => id)),
     showTerminal(content) {

@@ -7,6 +7,16 @@ import type { SnapshotRow } from "./state.ts";
 export interface SystemKey {
   emulator: string;
   system: string;
+  /** The same by its content, for those who do not serve it under these names: see `fingerprint`. Older snapshots have none. */
+  fingerprint?: string;
+}
+
+/** What a fingerprint is made of, beside the emulator. */
+export const SYSTEM_FILES = ["bzImage", "bios.bin", "vgabios.bin"] as const;
+
+/** @param sums SHA-256 in hexadecimal digits: of the emulator, then of SYSTEM_FILES */
+export function fingerprint(sums: readonly string[]): string {
+  return sums.map((sum) => sum.slice(0, 16)).join(" ");
 }
 
 /** A piece of a state, by the SHA-256 of its bytes. */

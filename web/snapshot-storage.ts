@@ -3,10 +3,10 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { hex } from "./bytes.ts";
 import { deflate, inflate } from "./deflate.ts";
 import { xxh32 } from "./disk-checksum.ts";
-import { checkState } from "./machine-state-check.ts";
 import { answer, leftFactsKey, leftRange, openSnapshotDatabase, transact } from "./snapshot-database.ts";
 import { cutState } from "./snapshot-pieces.ts";
 import type { SnapshotFacts, SnapshotRecord, StatePiece } from "./snapshot-record.ts";
+import { inOrder, joinState, openState } from "./snapshot-state.ts";
 import { DAMAGED } from "./snapshot-words.ts";
 
 export interface SnapshotStorage {
@@ -40,8 +40,6 @@ export interface LeftFacts {
 }
 
 type Bytes = Uint8Array<ArrayBuffer>;
-/** Streams that are at work at once. */
-const STREAMS = 8;
 
 export async function openSnapshotStorage(): Promise<SnapshotStorage> {
   const database = await openSnapshotDatabase();
@@ -108,7 +106,7 @@ export async function openSnapshotStorage(): Promise<SnapshotStorage> {
       const { pieces, sum } = await find(id);
       const stored = await readPieces(pieces);
       try {
-        return await join(pieces, stored, sum);
+        return await joinState(pieces, stored, sum);
       } catch (error) {
         await forgetDamaged(database, pieces, stored);
         throw error;
@@ -149,18 +147,11 @@ export async function openSnapshotStorage(): Promise<SnapshotStorage> {
       return new Blob(await readPieces(pieces)).arrayBuffer();
     },
     async unpack(record, packed) {
-      const stored: Bytes[] = [];
-      let at = 0;
-      for (const piece of record.pieces) {
-        stored.push(new Uint8Array(packed.slice(at, at + piece.stored)));
-        at += piece.stored;
-      }
-      const state = new Uint8Array(await join(record.pieces, stored, record.sum));
-      checkState(state, record.run.memoryMb);
+      const { state, stored } = await openState(record, packed);
       // Pieces are shared by their hashes: a wrong one would damage other snapshots.
       let from = 0;
       for (const { hash, size } of record.pieces) {
-        if (hex(sha256(state.subarray(from, from + size))) !== hash) throw new Error(DAMAGED);
+        if (hex(sha256(new Uint8Array(state, from, size))) !== hash) throw new Error(DAMAGED);
         from += size;
       }
       await put(record, new Map(record.pieces.map(({ hash }, index) => [hash, stored[index] as Bytes])), []);
@@ -204,36 +195,4 @@ async function storedSizes(database: IDBDatabase, hashes: readonly string[]): Pr
   return new Map(
     hashes.flatMap((hash) => (sizes.has(hash) && keys.has(hash) ? [[hash, sizes.get(hash) as number] as const] : [])),
   );
-}
-
-/** @throws Error when the pieces do not make the state that was saved */
-async function join(pieces: readonly StatePiece[], stored: readonly Bytes[], sum: number): Promise<ArrayBuffer> {
-  const state = new Uint8Array(pieces.reduce((total, { size }) => total + size, 0));
-  let at = 0;
-  const places = pieces.map(({ size }) => {
-    at += size;
-    return at - size;
-  });
-  await inOrder(stored, async (bytes, index) => {
-    const { size } = pieces[index] as StatePiece;
-    const piece = await inflate(bytes, size).catch(() => null);
-    if (piece?.length !== size) throw new Error(DAMAGED);
-    state.set(piece, places[index]);
-  });
-  if (xxh32(state, 0) !== sum) throw new Error(DAMAGED);
-  return state.buffer;
-}
-
-async function inOrder<T, R>(items: readonly T[], work: (item: T, index: number) => Promise<R>): Promise<R[]> {
-  const results: R[] = new Array(items.length);
-  let next = 0;
-  await Promise.all(
-    Array.from({ length: STREAMS }, async () => {
-      while (next < items.length) {
-        const at = next++;
-        results[at] = await work(items[at] as T, at);
-      }
-    }),
-  );
-  return results;
 }

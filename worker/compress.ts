@@ -5,6 +5,7 @@
 import { Deflate, deflateSync, Gzip, Inflate, inflateSync } from "fflate";
 import { crc32, crc32OfZeros } from "./format/crc32.ts";
 import { clustersOf, type DiskStream } from "./format/disk-stream.ts";
+import { release } from "./release.ts";
 import { join } from "./unpack.ts";
 
 /** Bytes that go into the compressor at once: cancelling waits for no more than these. */
@@ -66,13 +67,13 @@ export async function* gzipStream(
   for await (const bytes of source) {
     for (const part of cut(bytes)) {
       crc = crc32(part, crc);
-      yield* packer.push(part);
+      yield* handOut(packer.push(part));
       done += part.length;
       await pause();
     }
     work.onProgress?.(done);
   }
-  yield* packer.finish();
+  yield* handOut(packer.finish());
   yield gzipTrailer(crc, done);
 }
 
@@ -91,7 +92,7 @@ export async function* gzipDisk(disk: DiskStream, work: Work = {}): AsyncGenerat
     let left = length;
     if (left >= HOLE_BYTES) {
       // Deflate streams follow one another when the former ends at a whole byte.
-      yield* packer.flush();
+      yield* handOut(packer.flush());
       packer = createPacker();
       hole ??= packHole();
       for (; left >= HOLE_BYTES; left -= HOLE_BYTES) {
@@ -107,13 +108,13 @@ export async function* gzipDisk(disk: DiskStream, work: Work = {}): AsyncGenerat
     const part = bytes.subarray(0, disk.size - offset);
     yield* zeros(offset - end);
     crc = crc32(part, crc);
-    yield* packer.push(part);
+    yield* handOut(packer.push(part));
     await pause();
     end = offset + part.length;
     work.onProgress?.(end);
   }
   yield* zeros(disk.size - end);
-  yield* packer.finish();
+  yield* handOut(packer.finish());
   work.onProgress?.(disk.size);
   yield gzipTrailer(crc, disk.size);
 }
@@ -137,13 +138,13 @@ export function deflateStream(
     for await (const bytes of source) {
       for (const part of cut(bytes)) {
         crc = crc32(part, crc);
-        yield* packer.push(part);
+        yield* handOut(packer.push(part));
         size += part.length;
         await pause();
       }
       onProgress?.(size);
     }
-    yield* packer.finish();
+    yield* handOut(packer.finish());
   }
   return { packed: packed(), result: () => ({ crc, size }) };
 }
@@ -259,6 +260,14 @@ function createPacker(): {
       return take();
     },
   };
+}
+
+/** Whoever takes them is done with each when the next is asked for. */
+function* handOut(parts: readonly Uint8Array<ArrayBuffer>[]): Generator<Uint8Array<ArrayBuffer>, void> {
+  for (const part of parts) {
+    yield part;
+    release(part);
+  }
 }
 
 function packHole(): Uint8Array<ArrayBuffer> {

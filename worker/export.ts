@@ -4,12 +4,13 @@ import { encodeBundle, SNAPSHOT } from "./bundle.ts";
 import { compressGzip, gzipDisk, gzipStream, packCluster, type Work } from "./compress.ts";
 import type { DiskStream, Piece } from "./format/disk-stream.ts";
 import { encodeCompressedQcow2 } from "./format/qcow2.ts";
+import type { Extent } from "./format/sparse-image.ts";
 import { encodeTar, tarEntriesOf } from "./format/tar.ts";
 import { encodeVmdk } from "./format/vmdk.ts";
 import { buildInitramfs } from "./initramfs.ts";
 import { composeIso, type IsoParts } from "./iso.ts";
 import { composeTree, type DefaultFile, type SystemParts } from "./recipe.ts";
-import { join } from "./unpack.ts";
+import { inPassing } from "./release.ts";
 
 /** A guest elsewhere may have more memory than those of the page. */
 const MOST_MEMORY_MB = 4096;
@@ -55,7 +56,7 @@ export async function* exportPieces(
     case "disk-raw-gz":
       return yield* inOrder(gzipDisk(watched(disk, { signal: work.signal }), work));
     case "disk-qcow2":
-      return yield* encodeCompressedQcow2(watched(disk, work), packCluster);
+      return yield* inPassing(encodeCompressedQcow2(watched(disk, work), packCluster));
     case "disk-vmdk":
       return yield* inOrder(encodeVmdk(watched(disk, work), `${request.name}.vmdk`));
   }
@@ -71,10 +72,12 @@ async function* partsOf(blob: Blob): AsyncGenerator<Uint8Array> {
 export function walkedDisk(sizeBytes: number, walk: (restart: boolean) => ReturnType<DiskWalk>): DiskStream {
   return {
     size: sizeBytes,
-    async *extents() {
-      for (let extent = await walk(true); extent; extent = await walk(false)) yield extent;
-    },
+    extents: () => inPassing(walked(walk)),
   };
+}
+
+async function* walked(walk: (restart: boolean) => ReturnType<DiskWalk>): AsyncGenerator<Extent, void> {
+  for (let extent = await walk(true); extent; extent = await walk(false)) yield extent;
 }
 
 /** Tells how far along a disk the work is, and stops where the work is cancelled. */
@@ -95,28 +98,41 @@ function watched(
   };
 }
 
-/** Hands pieces over while the next ones are made. @returns the file's length in bytes */
+/**
+ * Hands pieces over while the next ones are made, those that follow each other together.
+ * @param pieces each is copied: its memory may be used anew when the next one is asked for
+ * @param write gets memory of its own
+ * @returns the file's length in bytes
+ */
 export async function writePieces(pieces: AsyncIterable<Piece>, write: WritePiece): Promise<number> {
-  let parts: Uint8Array[] = [];
+  let step = new Uint8Array(STEP_BYTES);
   let start = 0;
-  let end = 0;
+  let filled = 0;
   let length = 0;
   let writing: Promise<void> = Promise.resolve();
   const flush = async (): Promise<void> => {
     await writing;
-    if (parts.length > 0) writing = write(start, join(parts));
+    if (filled === 0) return;
+    writing = write(start, filled < STEP_BYTES ? step.slice(0, filled) : step);
     // Whoever waits for it next hears of what goes wrong.
     writing.catch(() => {});
-    parts = [];
+    if (filled === STEP_BYTES) step = new Uint8Array(STEP_BYTES);
+    start += filled;
+    filled = 0;
   };
   for await (const { offset, bytes } of pieces) {
-    if (offset !== end || end - start >= STEP_BYTES) {
+    if (offset !== start + filled) {
       await flush();
       start = offset;
     }
-    parts.push(bytes);
-    end = offset + bytes.length;
-    length = Math.max(length, end);
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + STEP_BYTES - filled);
+      step.set(part, filled);
+      at += part.length;
+      filled += part.length;
+      if (filled === STEP_BYTES) await flush();
+    }
+    length = Math.max(length, offset + bytes.length);
   }
   await flush();
   await writing;

@@ -3,13 +3,10 @@ import { transfer } from "comlink";
 import type { Answer, BuilderApi, ForeignFile, ReadDisk, TakeExtent } from "./api.ts";
 import { answer } from "./build.ts";
 import { SNAPSHOT } from "./bundle.ts";
-import { inOrder } from "./export.ts";
+import { inOrder, writePieces } from "./export.ts";
 import { type FileTree, FormatError, quote } from "./format/file-tree.ts";
 import type { BlockSource, Extent } from "./format/sparse-image.ts";
 import { inspectFile, openBundle, openDisk, openKernel, openTree, overlayOf } from "./import.ts";
-import { join } from "./unpack.ts";
-
-const STEP_BYTES = 512 * 1024;
 
 type ForeignApi = Pick<
   BuilderApi,
@@ -76,25 +73,11 @@ async function giveAll(
   take: TakeExtent,
   signal: AbortSignal,
 ): Promise<void> {
-  let parts: Uint8Array[] = [];
-  let start = 0;
-  let end = 0;
-  const flush = async (): Promise<void> => {
-    if (parts.length === 0) return;
-    const bytes = join(parts);
-    parts = [];
-    await take(transfer({ offset: start, bytes }, [bytes.buffer]));
-  };
-  for await (const { offset, bytes } of extents) {
-    signal.throwIfAborted();
-    // Each handing over waits for the page: what follows one another goes together.
-    if (offset !== end || end - start >= STEP_BYTES) {
-      await flush();
-      start = offset;
+  async function* wanted(): AsyncGenerator<Extent> {
+    for await (const extent of extents) {
+      signal.throwIfAborted();
+      yield extent;
     }
-    // Pieces may look into a buffer that goes on being used.
-    parts.push(bytes.slice());
-    end = offset + bytes.length;
   }
-  await flush();
+  await writePieces(wanted(), (offset, bytes) => take(transfer({ offset, bytes }, [bytes.buffer])));
 }

@@ -15,6 +15,7 @@ import type { BlockSource } from "./format/sparse-image.ts";
 import { decodeTar, isTar } from "./format/tar.ts";
 import { isZip } from "./format/zip.ts";
 import { hashSha256 } from "./hash.ts";
+import { inPassing } from "./release.ts";
 import { checkSharedPath, checkTarget } from "./shared-project.ts";
 import { gather, unpackStream } from "./unpack.ts";
 
@@ -104,7 +105,7 @@ export async function openDisk(source: BlockSource, { name, signal }: OpenOption
   }
   if (!isGzip(start)) {
     checkRawSize(source.size, what);
-    return streamOfSource(source);
+    return { size: source.size, extents: () => inPassing(streamOfSource(source).extents()) };
   }
   let size = 0;
   for await (const { bytes } of unpacked(source, what, signal)) size += bytes.length;

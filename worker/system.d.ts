@@ -11,7 +11,7 @@ declare module "virtual:system" {
     sha256: string;
   }
   /** v86's WebAssembly. */
-  export const emulator: { size: number; wire: number };
+  export const emulator: { size: number; wire: number; sha256: string };
   const files: SystemFile[];
   export default files;
 }

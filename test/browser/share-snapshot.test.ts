@@ -1,5 +1,5 @@
 /** A saved machine that goes along in a bundle, with what was on its disks; and bundles whose machine is none. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,6 +37,11 @@ function changed(name: string, change: (header: { record: Record<string, unknown
   writeFileSync(at(`${name}/${MACHINE}`), Buffer.concat([start, text, bytes.subarray(16 + length)]));
   execFileSync(process.execPath, [PROGRAM, "build", at(name), "-q", "-o", at(`${name}.smartos`)]);
   return at(`${name}.smartos`);
+}
+
+function smartOs(...words: string[]): { status: number | null; out: string; error: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, ...words], { encoding: "utf8" });
+  return { status, out: stdout, error: stderr };
 }
 
 /** Opens a file as a new project. @returns the words of the notice that follows */
@@ -89,6 +94,23 @@ describe("a saved machine in a bundle", () => {
     execFileSync(process.execPath, [PROGRAM, "build", at("with.smartos"), "-q", "-o", at("again.smartos")]);
     expect(readFileSync(at("again.smartos")).equals(readFileSync(at("with.smartos")))).toBe(true);
 
+    // The command line goes on with it too, unless it is told to boot, or cannot.
+    const remembered = "cat /tmp/kept /mnt/f; hostname; date +%Y";
+    expect(smartOs("run", at("with.smartos"), "--command", remembered)).toEqual({
+      status: 0,
+      out: `memory\nthen\nsmart-os\n${new Date().getFullYear()}\n`,
+      error: "",
+    });
+    // Whatever the command ends with, and as often as one likes: nothing was written to the bundle.
+    expect(smartOs("run", at("unzipped"), "--command", "grep -c then /mnt/f; exit 7")).toMatchObject({
+      ...{ status: 7, out: "1\n" },
+    });
+    expect(
+      smartOs("run", at("with.smartos"), "--fresh", "--command", "mount /dev/sdb /mnt; cat /mnt/f /tmp/kept"),
+    ).toEqual({
+      ...{ status: 1, out: "later\ncat: can't open '/tmp/kept': No such file or directory\n", error: "" },
+    });
+
     const page = await policedPage(site, "?boot=off");
     await openFile(page, at("with.smartos"));
     expect(await testid(page, "found").innerText()).toContain("Saved machine\ncomes with it");
@@ -138,6 +160,19 @@ describe("a saved machine in a bundle", () => {
     const other = changed("other", ({ record }) =>
       Object.assign(record, { system: { emulator: "v86-other.wasm", system: "x" } }),
     );
+    for (const [bundle, reason] of [
+      [
+        changed("no-print", ({ record }) => delete (record.system as { fingerprint?: string }).fingerprint),
+        "it was saved with another version",
+      ],
+      [at("sum.smartos"), "what is stored of it is damaged"],
+      [at("long.smartos"), "it is no snapshot, or it is damaged"],
+    ] as const) {
+      const { status, out, error } = smartOs("run", bundle, "--command", "ls /tmp/kept 2>&1 | wc -l");
+      expect({ status, out }, bundle).toEqual({ status: 0, out: "1\n" });
+      expect(error).toContain(`Cannot go on with the saved machine: ${reason}`);
+      expect(error).toContain("The project boots instead.");
+    }
     expect(await take(page, other)).toContain("is one of another version of this page and cannot go on here");
     expect(
       await page.evaluate(() => window.smartos.snapshot.restore("as it was").catch((error: Error) => error.message)),

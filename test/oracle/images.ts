@@ -71,7 +71,8 @@ export async function writeStream(path: string, parts: AsyncIterable<Uint8Array>
 
 export async function collect(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
   const all: Uint8Array[] = [];
-  for await (const part of parts) all.push(part);
+  // Its memory is used anew for the next one.
+  for await (const part of parts) all.push(part.slice());
   return new Uint8Array(Buffer.concat(all));
 }
 

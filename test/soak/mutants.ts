@@ -28,7 +28,8 @@ export function createRandom(seed: number): (below: number) => number {
 
 async function collect(parts: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   const all: Uint8Array[] = [];
-  for await (const part of parts) all.push(part);
+  // Its memory is used anew for the next one.
+  for await (const part of parts) all.push(part.slice());
   return new Uint8Array(Buffer.concat(all));
 }
 

@@ -23,7 +23,10 @@ export function createTimeline(text: Text, actions: Pick<Actions, "bootCold">): 
   const rows = new Map<string, TimelineRow>();
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-  const total = el("output", { className: "total" });
+  const time = el("span");
+  // Read out on phones, where there is no room to show it.
+  const words = el("span", { className: "total-words" });
+  const total = el("output", { className: "total" }, time, words);
   const axis = el("div", { className: "axis", attributes: { "aria-hidden": "true" } });
   const bars = el("div", { className: "bars" });
   const empty = el("p", { className: "soft timeline-empty" }, text.timelineEmpty);
@@ -90,8 +93,8 @@ export function createTimeline(text: Text, actions: Pick<Actions, "bootCold">): 
     axis.hidden = timeline.length === 0;
     drawAxis(axis, length);
     const { promptMs } = machine;
-    total.textContent =
-      promptMs !== null ? `${formatMs(promptMs)} ${text.toPrompt}` : timeline.length > 0 ? formatMs(now) : "";
+    time.textContent = promptMs !== null ? formatMs(promptMs) : timeline.length > 0 ? formatMs(now) : "";
+    words.textContent = promptMs !== null ? ` ${text.toPrompt}` : "";
     clearTimeout(timer);
     if (isLive()) schedule();
   };
