@@ -166,7 +166,7 @@ describe("a saved machine in a bundle", () => {
         "it was saved with another version",
       ],
       [at("sum.smartos"), "what is stored of it is damaged"],
-      [at("long.smartos"), "it is no snapshot, or it is damaged"],
+      [at("more-memory.smartos"), "its memory is not one of 256 MB"],
     ] as const) {
       const { status, out, error } = smartOs("run", bundle, "--command", "ls /tmp/kept 2>&1 | wc -l");
       expect({ status, out }, bundle).toEqual({ status: 0, out: "1\n" });

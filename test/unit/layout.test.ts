@@ -84,7 +84,7 @@ describe("the folders", () => {
   it("lets the command line import the builder, and of the page what runs in Node as well", () => {
     for (const { path, specifier } of outside("cli"))
       expect(specifier, path).toMatch(
-        /^(\.\/[\w-]+\.ts|\.\.\/worker\/(format\/)?[\w-]+\.ts|\.\.\/tools\/(rootfs|emulator)\.ts|\.\.\/web\/(agent|boot|drives|kernel|machine|project)\.ts|node:[\w/]+)$/,
+        /^(\.\/[\w-]+\.ts|\.\.\/worker\/(format\/)?[\w-]+\.ts|\.\.\/tools\/(rootfs|emulator)\.ts|\.\.\/web\/(agent|boot|drives|kernel|machine|project|snapshot-(file|record|state|wake))\.ts|node:[\w/]+)$/,
       );
   });
 

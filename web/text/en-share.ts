@@ -65,7 +65,6 @@ export const enShare = {
   withSnapshot: "Saved machine that goes along, with what was on its disks",
   noSnapshot: "none",
   runIt: "Run it:",
-  openIt: "Open it:",
   copyCommand: "Copy the command",
   staleDisk: "The system disk was built before your last changes: build it again (Disks) to have them in it.",
   unbuiltDisk: "The system disk is built first.",

@@ -57,7 +57,6 @@ export const zhShare: typeof enShare = {
   withSnapshot: "随附的保存的机器（含当时的磁盘内容）",
   noSnapshot: "无",
   runIt: "运行：",
-  openIt: "打开：",
   copyCommand: "复制命令",
   staleDisk: "系统磁盘是在您最近的改动之前构建的：请在“磁盘”中重新构建，以包含这些改动。",
   unbuiltDisk: "将先构建系统磁盘。",

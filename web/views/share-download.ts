@@ -21,7 +21,7 @@ export function showDownloads(text: Text, actions: Actions, state: AppState): vo
 }
 
 /** What a shell is told to do with a file. */
-function commandOf(kind: ExportKind, name: string, actions: Actions): string {
+function commandOf(kind: ExportKind, name: string, memoryMb: number, actions: Actions): string {
   const image = name.replace(/\.gz$/, "");
   const tag = actions.share
     .exportName("bundle")
@@ -31,19 +31,19 @@ function commandOf(kind: ExportKind, name: string, actions: Actions): string {
   const both = `-kernel ${actions.share.exportName("kernel")} -initrd ${actions.share.exportName("initramfs")}`;
   switch (kind) {
     case "bundle":
-      return `unzip -l ${name}`;
+      return `npx smart-os run ${name}`;
     case "disk-raw-gz":
-      return `gunzip ${name} && qemu-system-i386 -m 128 -drive format=raw,file=${image}`;
+      return `gunzip ${name} && qemu-system-i386 -m ${memoryMb} -drive format=raw,file=${image}`;
     case "disk-qcow2":
     case "disk-vmdk":
-      return `qemu-system-i386 -m 128 -hda ${name}`;
+      return `qemu-system-i386 -m ${memoryMb} -hda ${name}`;
     case "disk-iso":
-      return `qemu-system-i386 -m 128 -cdrom ${name}`;
+      return `qemu-system-i386 -m ${memoryMb} -cdrom ${name}`;
     case "rootfs-tar":
       return `gunzip -c ${name} | docker import --platform linux/386 - ${tag} && docker run -it ${tag} /bin/sh`;
     case "initramfs":
     case "kernel":
-      return `qemu-system-i386 -m 128 ${both} -append console=ttyS0 -nographic`;
+      return `qemu-system-i386 -m ${memoryMb} ${both} -append console=ttyS0 -nographic`;
   }
 }
 
@@ -68,7 +68,7 @@ function createRow(
   const words = text.share;
   const name = actions.share.exportName(kind);
   const [title, about] = words.kinds[kind];
-  const command = commandOf(kind, name, actions);
+  const command = commandOf(kind, name, state.project.memoryMb, actions);
   let abort: AbortController | null = null;
 
   const bar = el("progress", { max: 1, hidden: true, attributes: { "aria-label": title } });
@@ -126,7 +126,7 @@ function createRow(
     el(
       "p",
       { className: "download-command" },
-      el("span", {}, kind === "bundle" ? words.openIt : words.runIt),
+      el("span", {}, words.runIt),
       el("code", { dataset: { testid: `command-${kind}` } }, command),
       copy,
     ),
