@@ -46,14 +46,16 @@ export async function* encodeCompressedQcow2(disk: DiskStream, pack: PackCluster
   let end = CLUSTER_BYTES;
   for await (const { index, bytes } of clustersOf(disk, CLUSTER_BYTES)) {
     const packed = pack(bytes);
+    // Its taker may have given its memory back when this goes on.
+    const { length } = packed;
     let entry: bigint;
-    if (packed.length < CLUSTER_BYTES) {
-      const sectors = Math.floor((end + packed.length - 1) / SECTOR_BYTES) - Math.floor(end / SECTOR_BYTES);
+    if (length < CLUSTER_BYTES) {
+      const sectors = Math.floor((end + length - 1) / SECTOR_BYTES) - Math.floor(end / SECTOR_BYTES);
       entry = COMPRESSED | (BigInt(sectors) << SECTORS_SHIFT) | BigInt(end);
       yield { offset: end, bytes: packed };
-      const last = Math.floor((end + packed.length - 1) / CLUSTER_BYTES);
+      const last = Math.floor((end + length - 1) / CLUSTER_BYTES);
       for (let cluster = Math.floor(end / CLUSTER_BYTES); cluster <= last; cluster += 1) counts.add(cluster);
-      end += packed.length;
+      end += length;
     } else {
       const start = alignTo(end, CLUSTER_BYTES);
       yield* gap(end, start);
