@@ -4,12 +4,13 @@
  *
  *   disks   id → StoredDisk
  *   layers  number → {createdAt}; every layer that has chunks, also of an import that never came to its end
- *   chunks  layer × 2²⁴ + index → record (disk-record.ts)
+ *   chunks  layer × 2²⁴ + index, or + 2²³ + group → record (disk-record.ts)
+ *   log     [layer, number, …pages] → pages that a machine has written (disk-log.ts)
  *   made …  empty; its name tells this database from one that is made after the browser has deleted this one
  */
-import { chunkKey, LAYER_CHUNKS } from "./disk-record.ts";
+import { chunkKey, GROUP_KEYS, groupKey, LAYER_KEYS } from "./disk-record.ts";
 
-export type StoreName = "disks" | "layers" | "chunks";
+export type StoreName = "disks" | "layers" | "chunks" | "log";
 
 export interface Database {
   /**
@@ -28,6 +29,8 @@ export interface Database {
 }
 
 const NAME = "smart-os-disks";
+/** 1 had neither a log nor groups of chunks: a page that does not know them must not open what may have some. */
+const VERSION = 2;
 const MADE = "made ";
 const DELETED = "Cannot use the disks: the browser has deleted what was stored; reload the page";
 
@@ -132,9 +135,19 @@ export function answer<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** The keys of a layer's chunks, of all or from `first` to `last`. */
-export function chunkRange(layer: number, first = 0, last = LAYER_CHUNKS - 1): IDBKeyRange {
+/** The keys of all that a layer has. */
+export function layerRange(layer: number): IDBKeyRange {
+  return IDBKeyRange.bound(chunkKey(layer, 0), chunkKey(layer, LAYER_KEYS - 1));
+}
+
+/** The keys of the chunks that a layer has alone, of all or from `first` to `last`. */
+export function chunkRange(layer: number, first = 0, last = GROUP_KEYS - 1): IDBKeyRange {
   return IDBKeyRange.bound(chunkKey(layer, first), chunkKey(layer, last));
+}
+
+/** The keys of a layer's groups, of all or from `first` to `last`. */
+export function groupRange(layer: number, first = 0, last = LAYER_KEYS - GROUP_KEYS - 1): IDBKeyRange {
+  return IDBKeyRange.bound(groupKey(layer, first), groupKey(layer, last));
 }
 
 function nameOf(database: IDBDatabase): string | undefined {
@@ -143,9 +156,11 @@ function nameOf(database: IDBDatabase): string | undefined {
 
 function connect(): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(NAME, 1);
-    request.onupgradeneeded = () => {
+    const request = indexedDB.open(NAME, VERSION);
+    request.onupgradeneeded = ({ oldVersion }) => {
       const database = request.result;
+      database.createObjectStore("log");
+      if (oldVersion > 0) return;
       database.createObjectStore("disks", { keyPath: "id" });
       database.createObjectStore("layers", { autoIncrement: true });
       database.createObjectStore("chunks");

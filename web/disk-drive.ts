@@ -1,15 +1,21 @@
 /**
- * A stored disk as a drive of the machine. What is read comes from memory or, 32 KiB at a time and some ahead, from the
- * storage. A write is answered when its transaction is on the storage medium, not before: the drive has no cache of
- * writes that a guest would have to flush, so that whatever reaches it is kept, from `sync` on ext2 as well as from
- * `fsync` on ext4.
+ * A stored disk as a drive of the machine. What is read comes from memory or from the storage (disk-cache.ts). The drive has a
+ * write cache (disk-writes.ts) for guests that flush it: from the first flush on, a write is answered when it is in the cache,
+ * and a flush when all of it is on the storage medium. Until then, which is for ever with a guest that knows nothing of write
+ * caches, each write is answered when its own transaction is on the medium.
+ *
+ * What is stored goes into the log of the top layer (disk-log.ts) when it is little, and into its chunks when it is much or
+ * the log is long: then with all that the log has, which is empty afterwards.
  */
-import type { ChunkReader } from "./disk-chunks.ts";
+import { ChunkCache, type Place, placeOf } from "./disk-cache.ts";
+import type { ChunkThread } from "./disk-chunks.ts";
 import type { Database } from "./disk-database.ts";
-import { type Layer, putChunks, readIndex } from "./disk-layers.ts";
+import { type Layer, putBatch, putChunks, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
-import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk, ZERO_CHUNK } from "./disk-record.ts";
+import { type ChunkPages, clearLog, pageMask, pagesOf, putLog, sealPages } from "./disk-log.ts";
+import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, GROUP_CHUNKS, groupOf, newChunk } from "./disk-record.ts";
 import type { DiskContent, StoredDisk } from "./disk-store.ts";
+import { createPendingWrites } from "./disk-writes.ts";
 import type { DriveDevice } from "./drives.ts";
 
 /** What a drive has to say while the machine runs. */
@@ -33,11 +39,14 @@ export interface DiskDrive extends DriveDevice {
   readonly statistics: DriveStatistics;
   /** Where its content lies just now. */
   readonly content: DiskContent;
+  flush(done: () => void): void;
+  setCaching(isOn: boolean): void;
   /** Resolves when all writes are stored or refused. */
   settled(): Promise<void>;
   /**
-   * Goes on with other layers, which show the same, once everything that came before is stored; what comes meanwhile waits.
-   * @throws what `next` throws; then nothing has changed
+   * Goes on with other layers, which show the same, once everything that came before is stored and in its chunks; what comes
+   * meanwhile waits.
+   * @throws what `next` throws, and what the storage refuses to store; then nothing has changed
    */
   rebase(next: () => Promise<readonly Layer[]>): Promise<void>;
   /** Gives the disk back. Writes that are not stored yet still are. */
@@ -47,67 +56,74 @@ export interface DiskDrive extends DriveDevice {
 export interface DriveStatistics {
   transactions: number;
   chunksWritten: number;
+  /** Pages of 4 KiB that went into the log. */
+  pagesLogged: number;
   chunksRead: number;
 }
 
-/** Chunks kept in memory, of all drives together: 96 MiB. */
-const KEPT_CHUNKS = 3072;
-/** Chunks read ahead: a quarter of a MiB after a jump, 8 MiB in a row. */
-const LEAST_AHEAD = 8;
-const MOST_AHEAD = 256;
-/** Chunks of one request to the storage: what has come can be used while the rest is on its way. */
-const PIECE = 32;
 const WRITE_EVENT_MS = 300;
+/** Chunks that are not worth the way to the other thread. */
+const FEW_CHUNKS = 8;
+/** Of a group: with fewer, they are written one by one. */
+const WORTH_A_GROUP = 4;
+/** What is more than a quarter of a MiB goes into chunks at once. */
+const MOST_PAGES = 64;
+/** A log is longer than this for one batch only: whoever opens a killed page's disk waits for it to be read. */
+const MOST_RECORDS = 512;
+/** Chunks that the log keeps in memory, at most: 12 MiB. */
+const MOST_LOGGED = 384;
 
 /** @param release gives the disk's lock back */
 export async function createDrive(
   database: Database,
-  reader: ChunkReader,
+  thread: ChunkThread,
   disk: StoredDisk,
   writable: boolean,
   events: DriveEvents,
   release: Release,
 ): Promise<DiskDrive> {
   const stored = await readIndex(database, disk.layers, disk.sizeBytes);
-  const drive = new Drive(database, reader, disk, stored, writable, events, release);
+  const drive = new Drive(database, thread, disk, stored, writable, events, release);
   await drive.prepare();
   return drive;
 }
 
-let openDrives = 0;
-
 class Drive implements DiskDrive {
   readonly byteLength: number;
   readonly writable: boolean;
-  readonly statistics: DriveStatistics = { transactions: 0, chunksWritten: 0, chunksRead: 0 };
+  readonly statistics: DriveStatistics = { transactions: 0, chunksWritten: 0, pagesLogged: 0, chunksRead: 0 };
   onload: unknown = undefined;
   onFault: (() => void) | null = null;
 
   readonly #database: Database;
-  readonly #reader: ChunkReader;
+  readonly #thread: ChunkThread;
   #layers: readonly Layer[];
   #top: Layer;
-  /** Chunks that some layer has. All others are zeros. */
-  readonly #stored: Set<number>;
-  /** What is in memory, the longest unused first. */
-  readonly #kept = new Map<number, ChunkBuffer>();
-  readonly #loading = new Map<number, Promise<void>>();
-  readonly #damaged = new Map<number, string>();
+  readonly #cache: ChunkCache;
+  readonly #writes = createPendingWrites((batch) => this.#store(batch));
+  /** Chunks of which the log has pages. */
+  readonly #logged = new Set<number>();
+  #logRecords = 0;
+  /** Records of a log are numbered from its machine's start on: none has the key of one that was there before. */
+  #nextRecord = 0;
   readonly #events: DriveEvents;
   readonly #release: Release;
   /** Reads and writes that had to wait, one after the other; null when there are none. */
   #queue: Promise<void> | null = null;
-  /** Where reading would go on. */
-  #next = -1;
-  #ahead = LEAST_AHEAD;
-  /** What is being asked for, which must not make room for something else of it. */
-  #wanted: readonly [first: number, last: number] = [0, -1];
   #isClosed = false;
+  /** The guest flushes its writes. */
+  #isCaching = false;
+  /** The guest has switched the write cache off. */
+  #isThrough = false;
+  /** What the page has heard of already. */
+  readonly #told = new WeakSet<object>();
   #writeTimer: ReturnType<typeof setTimeout> | undefined;
+  /** A page that is hidden may be ended without another word. */
+  readonly #onHide = (): void => this.#writes.hurry();
 
   constructor(
     database: Database,
-    reader: ChunkReader,
+    thread: ChunkThread,
     disk: StoredDisk,
     stored: Set<number>,
     writable: boolean,
@@ -115,15 +131,24 @@ class Drive implements DiskDrive {
     release: Release,
   ) {
     this.#database = database;
-    this.#reader = reader;
+    this.#thread = thread;
     this.byteLength = disk.sizeBytes;
     this.#layers = disk.layers;
     this.#top = disk.layers.at(-1) as Layer;
-    this.#stored = stored;
     this.writable = writable;
     this.#events = events;
     this.#release = release;
-    openDrives += 1;
+    this.#cache = new ChunkCache({
+      thread,
+      layers: () => this.#layers,
+      stored,
+      isPinned: (index) => this.#writes.has(index) || this.#logged.has(index),
+      onRead: (chunks) => {
+        this.statistics.chunksRead += chunks;
+      },
+    });
+    document.addEventListener("visibilitychange", this.#onHide);
+    addEventListener("pagehide", this.#onHide);
   }
 
   load(): void {
@@ -133,42 +158,61 @@ class Drive implements DiskDrive {
   /** Has the first sector in memory: the emulator reads it before the machine runs. */
   prepare(): Promise<void> {
     // A damaged one is told when the guest reads it.
-    return this.#loadAll(0, 0).catch(() => {});
+    return this.#cache.load(0, 0).catch(() => {});
   }
 
   get_from_cache(offset: number, length: number): Uint8Array | undefined {
-    const first = Math.floor(offset / CHUNK_BYTES);
-    const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
-    return this.#hasAll(first, last) ? this.#bytes(offset, length, first, last) : undefined;
+    const { first, last } = placeOf(offset, length);
+    return this.#cache.hasAll(first, last) ? this.#cache.bytes(offset, length, first, last) : undefined;
   }
 
   get(offset: number, length: number, done: (bytes: Uint8Array) => void): void {
     if (this.#isClosed) return;
-    const first = Math.floor(offset / CHUNK_BYTES);
-    const last = Math.floor((offset + Math.max(length, 1) - 1) / CHUNK_BYTES);
-    const isReady = this.#queue === null && this.#hasAll(first, last);
+    const { first, last } = placeOf(offset, Math.max(length, 1));
+    const cache = this.#cache;
+    const isReady = this.#queue === null && cache.hasAll(first, last);
     if (isReady) {
-      this.#readAhead(first, last);
-      return done(this.#bytes(offset, length, first, last));
+      cache.readAhead(first, last);
+      return done(cache.bytes(offset, length, first, last));
     }
-    // What is asked for goes before what may be asked for next. Its failure is heard of below.
-    if (this.#queue === null) this.#load(first, Math.max(last, first + LEAST_AHEAD - 1)).catch(() => {});
+    // What is asked for goes before what may be asked for next.
+    if (this.#queue === null) cache.ask(first, last);
     this.#enqueue(offset, async () => {
-      await this.#loadAll(first, last);
-      if (!this.#isClosed) done(this.#bytes(offset, length, first, last));
+      await cache.load(first, last);
+      if (!this.#isClosed) done(cache.bytes(offset, length, first, last));
     });
-    this.#readAhead(first, last);
+    cache.readAhead(first, last);
   }
 
   set(offset: number, bytes: Uint8Array, done: () => void): void {
     // The disk may be somebody else's by now.
     if (this.#isClosed) return;
+    const place = placeOf(offset, bytes.length);
+    if (this.#canTake(place)) {
+      this.#take(offset, bytes, place);
+      return done();
+    }
     // v86 uses the memory of `bytes` again.
     const own = bytes.slice();
     this.#enqueue(offset, async () => {
-      await this.#write(offset, own);
+      await this.#write(offset, own, place);
       if (!this.#isClosed) done();
     });
+  }
+
+  flush(done: () => void): void {
+    if (this.#isClosed) return;
+    this.#isCaching = this.writable && !this.#isThrough;
+    if (this.#queue === null && this.#writes.isEmpty()) return done();
+    this.#enqueue(0, async () => {
+      await this.#writes.flush();
+      if (!this.#isClosed) done();
+    });
+  }
+
+  setCaching(isOn: boolean): void {
+    this.#isThrough = !isOn;
+    if (!isOn) this.#isCaching = false;
   }
 
   get_buffer(done: (buffer?: ArrayBuffer) => void): void {
@@ -190,6 +234,8 @@ class Drive implements DiskDrive {
     return new Promise((resolve, reject) => {
       this.#enqueue(0, async () => {
         try {
+          await this.#writes.flush();
+          if (this.#logged.size > 0) await this.#storeChunks([]);
           this.#layers = await next();
           this.#top = this.#layers.at(-1) as Layer;
           resolve();
@@ -201,11 +247,14 @@ class Drive implements DiskDrive {
   }
 
   isBusy(): boolean {
-    return this.#queue !== null;
+    return this.#queue !== null || !this.#writes.isEmpty();
   }
 
   async settled(): Promise<void> {
-    while (this.#queue) await this.#queue;
+    do {
+      while (this.#queue) await this.#queue;
+      await this.#writes.flush().catch(() => {});
+    } while (this.#queue);
   }
 
   async close(): Promise<void> {
@@ -214,9 +263,12 @@ class Drive implements DiskDrive {
     this.#isClosed = true;
     this.onFault = null;
     await this.settled();
+    // What is in the log is safe there as well.
+    if (this.#logged.size > 0) await this.#storeChunks([]).catch(() => {});
+    document.removeEventListener("visibilitychange", this.#onHide);
+    removeEventListener("pagehide", this.#onHide);
     clearTimeout(this.#writeTimer);
-    openDrives -= 1;
-    this.#kept.clear();
+    this.#cache.close();
     await this.#release();
   }
 
@@ -226,7 +278,7 @@ class Drive implements DiskDrive {
     const mine: Promise<void> = before
       .then(run)
       .catch((error: unknown) => {
-        this.#events.onProblem(problemOf(error, offset));
+        this.#tell(error, offset);
         this.onFault?.();
       })
       .then(() => {
@@ -235,153 +287,146 @@ class Drive implements DiskDrive {
     this.#queue = mine;
   }
 
-  #hasAll(first: number, last: number): boolean {
-    for (let index = first; index <= last; index += 1)
-      if (this.#stored.has(index) && !this.#kept.has(index)) return false;
-    return true;
+  #tell(error: unknown, offset: number): void {
+    const problem = error instanceof Object ? error : new Error(String(error));
+    if (this.#told.has(problem)) return;
+    this.#told.add(problem);
+    this.#events.onProblem(problemOf(error, offset));
   }
 
-  /** The chunks must be in memory. */
-  #bytes(offset: number, length: number, first: number, last: number): Uint8Array {
-    const start = offset - first * CHUNK_BYTES;
-    if (first === last) return this.#use(first).subarray(start, start + length);
-    const bytes = new Uint8Array(length);
+  /** Whether a write can go into the cache at once. */
+  #canTake(place: Place): boolean {
+    if (!this.#isCaching || this.#queue !== null || this.#writes.isFull() || this.#writes.hasFailed()) return false;
+    return this.#cache.isReadyFor(place);
+  }
+
+  /** Puts a write, which the cache must be ready for, there. */
+  #take(offset: number, bytes: Uint8Array, { first, last }: Place): void {
+    const taken: ChunkPages[] = [];
     for (let index = first; index <= last; index += 1) {
-      const from = Math.max(offset, index * CHUNK_BYTES);
-      const to = Math.min(offset + length, (index + 1) * CHUNK_BYTES);
-      bytes.set(this.#use(index).subarray(from - index * CHUNK_BYTES, to - index * CHUNK_BYTES), from - offset);
+      const chunk = this.#cache.peek(index) ?? newChunk();
+      taken.push([index, fill(chunk, index, bytes, offset)]);
+      this.#cache.write(index, chunk);
     }
-    return bytes;
+    this.#writes.add(taken);
+    this.#cache.shrink();
   }
 
-  #use(index: number): ChunkBuffer {
-    const chunk = this.#kept.get(index);
-    if (!chunk) return ZERO_CHUNK;
-    this.#kept.delete(index);
-    this.#kept.set(index, chunk);
-    return chunk;
-  }
-
-  #keep(index: number, chunk: ChunkBuffer): void {
-    this.#kept.delete(index);
-    this.#kept.set(index, chunk);
-  }
-
-  #shrink(): void {
-    const [first, last] = this.#wanted;
-    for (const index of this.#kept.keys()) {
-      if (this.#kept.size <= KEPT_CHUNKS / openDrives) return;
-      if (index < first || index > last) this.#kept.delete(index);
-    }
-  }
-
-  /** A guest that reads one chunk after the other is given the next ones before it asks. */
-  #readAhead(first: number, last: number): void {
-    const isInOrder = first === this.#next || first === this.#next - 1;
-    this.#next = last + 1;
-    if (!isInOrder) {
-      this.#ahead = LEAST_AHEAD;
-      return;
-    }
-    const half = last + Math.ceil(this.#ahead / 2);
-    if (this.#isThere(half)) return;
-    this.#ahead = Math.min(this.#ahead * 2, MOST_AHEAD);
-    this.#load(last + 1, last + this.#ahead).catch(() => {
-      // Whoever wants these chunks asks again, and hears of it then.
-    });
-  }
-
-  #isThere(index: number): boolean {
-    return !this.#stored.has(index) || this.#kept.has(index) || this.#loading.has(index);
-  }
-
-  /** Brings chunks into memory, and as many after them as are read at once. @throws DamagedChunkError */
-  async #loadAll(first: number, last: number): Promise<void> {
-    this.#wanted = [first, last];
-    while (!this.#hasAll(first, last)) {
-      const missing: number[] = [];
-      for (let index = first; index <= last; index += 1) if (!this.#kept.has(index)) missing.push(index);
-      const wanted = missing.filter((index) => this.#stored.has(index));
-      for (const index of wanted) {
-        const damage = this.#damaged.get(index);
-        if (damage !== undefined) throw new DamagedChunkError(damage);
-      }
-      await this.#load(wanted[0] as number, Math.max(last, first + LEAST_AHEAD - 1));
-      await Promise.all(wanted.map((index) => this.#loading.get(index)));
-    }
-  }
-
-  /** Reads what is stored from `first` to `last` and neither in memory nor on its way. */
-  async #load(first: number, last: number): Promise<void> {
-    const runs: [from: number, to: number][] = [];
-    for (let index = first; index <= last; index += 1) {
-      if (this.#isThere(index)) continue;
-      const run = runs.at(-1);
-      if (run && run[1] === index - 1 && index - run[0] < PIECE) run[1] = index;
-      else runs.push([index, index]);
-    }
-    await Promise.all(
-      runs.map(([from, to]) => {
-        const loading = this.#loadRun(from, to);
-        for (let index = from; index <= to; index += 1) this.#loading.set(index, loading);
-        return loading;
-      }),
-    );
-  }
-
-  async #loadRun(from: number, to: number): Promise<void> {
-    try {
-      const chunks = await this.#reader.read(this.#layers, from, to);
-      this.statistics.chunksRead += chunks.length;
-      chunks.forEach((chunk, at) => {
-        const index = from + at;
-        // Only chunks that were there when the drive was opened, or were written since, are read.
-        if (chunk === null) this.#damaged.set(index, `Cannot read chunk ${index}: it is gone`);
-        else if (chunk instanceof DamagedChunkError) this.#damaged.set(index, chunk.message);
-        else this.#keep(index, chunk === ZERO_CHUNK ? newChunk() : chunk);
-      });
-      this.#shrink();
-    } finally {
-      for (let index = from; index <= to; index += 1) this.#loading.delete(index);
-    }
-  }
-
-  async #write(offset: number, bytes: Uint8Array): Promise<void> {
+  async #write(offset: number, bytes: Uint8Array, place: Place): Promise<void> {
     if (!this.writable) throw new ReadOnlyError("somebody else writes this disk");
-    const end = offset + bytes.length;
-    const first = Math.floor(offset / CHUNK_BYTES);
-    const last = Math.floor((end - 1) / CHUNK_BYTES);
-    const isPart = (index: number): boolean => index * CHUNK_BYTES < offset || (index + 1) * CHUNK_BYTES > end;
-    if (isPart(first)) await this.#loadAll(first, first);
-    if (last !== first && isPart(last)) await this.#loadAll(last, last);
-    // What is on its way from the storage would come after what is written now.
-    for (let index = first; index <= last; index += 1) await this.#loading.get(index)?.catch(() => {});
+    if (this.#isCaching) {
+      await this.#writes.room();
+      // The storage may take again what it refused.
+      if (this.#writes.hasFailed()) await this.#writes.flush();
+    }
+    await this.#cache.makeReadyFor(place);
+    if (this.#isCaching) this.#take(offset, bytes, place);
+    else await this.#writeThrough(offset, bytes, place);
+  }
+
+  async #writeThrough(offset: number, bytes: Uint8Array, { first, last, isPart }: Place): Promise<void> {
+    // From before the guest has switched the cache off.
+    await this.#writes.flush();
+    if (this.#logged.size > 0) await this.#storeChunks([]);
     const chunks: [index: number, chunk: ChunkBuffer][] = [];
     for (let index = first; index <= last; index += 1) {
       // A copy: when the storage refuses the write, what was there before must still be.
       const chunk = newChunk();
-      if (isPart(index)) chunk.set(this.#use(index));
-      const from = Math.max(offset, index * CHUNK_BYTES);
-      const to = Math.min(end, (index + 1) * CHUNK_BYTES);
-      chunk.set(bytes.subarray(from - offset, to - offset), from - index * CHUNK_BYTES);
+      if (isPart(index)) chunk.set(this.#cache.use(index).subarray(0, CHUNK_BYTES));
+      fill(chunk, index, bytes, offset);
       chunks.push([index, chunk]);
     }
-    this.statistics.transactions += 1;
-    this.statistics.chunksWritten += chunks.length;
     await this.#database.transact(["chunks"], "readwrite", (transaction) =>
       putChunks(transaction, this.#top.id, this.#layers.length === 1, chunks),
     );
-    for (const [index, chunk] of chunks) {
-      this.#stored.add(index);
-      this.#damaged.delete(index);
-      this.#keep(index, chunk);
+    for (const [index, chunk] of chunks) this.#cache.write(index, chunk);
+    this.statistics.chunksWritten += chunks.length;
+    this.#afterStoring();
+  }
+
+  /** Stores a batch; what it stores is copied before it returns. */
+  async #store(batch: readonly ChunkPages[]): Promise<void> {
+    const pages = pagesOf(batch);
+    const mayLog =
+      pages.length <= MOST_PAGES && this.#logRecords < MOST_RECORDS && this.#logged.size + batch.length <= MOST_LOGGED;
+    try {
+      if (mayLog) await this.#storePages(batch, pages);
+      else await this.#storeChunks(batch);
+    } catch (error) {
+      this.#tell(error, (batch[0]?.[0] ?? 0) * CHUNK_BYTES);
+      throw error;
     }
-    this.#shrink();
+  }
+
+  async #storePages(batch: readonly ChunkPages[], pages: readonly number[]): Promise<void> {
+    const records = sealPages(this.#top.id, this.#nextRecord, pages, (index) => this.#cache.peek(index) as ChunkBuffer);
+    this.#nextRecord += records.length;
+    await this.#database.transact(["log"], "readwrite", (transaction) => putLog(transaction, records));
+    for (const [index] of batch) this.#logged.add(index);
+    this.#logRecords += records.length;
+    this.statistics.pagesLogged += pages.length;
+    this.#afterStoring();
+  }
+
+  async #storeChunks(batch: readonly ChunkPages[]): Promise<void> {
+    const wanted = new Set([...batch.map(([index]) => index), ...this.#logged]);
+    const all = this.#wholeGroups([...wanted].sort((a, b) => a - b));
+    const indices = new Uint32Array(all);
+    const data = new Uint8Array(all.length * CHUNK_BYTES);
+    for (const [at, index] of all.entries())
+      data.set((this.#cache.peek(index) as ChunkBuffer).subarray(0, CHUNK_BYTES), at * CHUNK_BYTES);
+    const layer = this.#top.id;
+    if (all.length > FEW_CHUNKS) await this.#thread.write(layer, indices, data);
+    else
+      await this.#database.transact(["chunks", "log"], "readwrite", (transaction) => {
+        putBatch(transaction, layer, indices, data);
+        clearLog(transaction, layer);
+      });
+    this.#logged.clear();
+    this.#logRecords = 0;
+    this.statistics.chunksWritten += all.length;
+    this.#afterStoring();
+  }
+
+  /**
+   * Chunks with what completes their groups, where that is in memory: it costs less to write all of a group once more than
+   * some of it chunk by chunk.
+   * @param some in order
+   */
+  #wholeGroups(some: readonly number[]): number[] {
+    const all: number[] = [];
+    for (let at = 0; at < some.length; ) {
+      const group = groupOf(some[at] as number);
+      const start = at;
+      while (at < some.length && groupOf(some[at] as number) === group) at += 1;
+      const mine = some.slice(start, at);
+      const whole = Array.from({ length: GROUP_CHUNKS }, (_, k) => group * GROUP_CHUNKS + k);
+      const isWorth = mine.length >= WORTH_A_GROUP && whole.every((index) => this.#cache.peek(index));
+      all.push(...(isWorth ? whole : mine));
+    }
+    return all;
+  }
+
+  #afterStoring(): void {
+    this.statistics.transactions += 1;
+    this.#cache.shrink();
     this.#writeTimer ??= setTimeout(() => {
       this.#writeTimer = undefined;
       this.#events.onWrite();
     }, WRITE_EVENT_MS);
   }
+}
+
+/**
+ * Copies what of the bytes, which begin at `offset` of the disk, belongs into a chunk.
+ * @returns the pages that it touches
+ */
+function fill(chunk: ChunkBuffer, index: number, bytes: Uint8Array, offset: number): number {
+  const start = index * CHUNK_BYTES;
+  const from = Math.max(offset, start);
+  const to = Math.min(offset + bytes.length, start + CHUNK_BYTES);
+  chunk.set(bytes.subarray(from - offset, to - offset), from - start);
+  return pageMask(from - start, to - start);
 }
 
 class ReadOnlyError extends Error {}

@@ -3,11 +3,21 @@
  * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
  */
 import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
-import { type ChunkReader, startChunkReader } from "./disk-chunks.ts";
-import { answer, chunkRange, type Database, openDatabase } from "./disk-database.ts";
+import { type ChunkThread, startChunkThread } from "./disk-chunks.ts";
+import { answer, type Database, layerRange, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
-import { BATCH_CHUNKS, foldBatch, type Layer, putChunks, readChunks, readIndex, walkChunks } from "./disk-layers.ts";
+import {
+  BATCH_CHUNKS,
+  countChunks,
+  cutLayer,
+  foldBatch,
+  type Layer,
+  putChunks,
+  readChunks,
+  readIndex,
+  walkChunks,
+} from "./disk-layers.ts";
 import {
   lockDisk,
   lockLayer,
@@ -18,6 +28,7 @@ import {
   lockTopShared,
   type Release,
 } from "./disk-locks.ts";
+import { clearLog, countLog, replayLog } from "./disk-log.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
 
@@ -120,6 +131,8 @@ export interface StoredImage {
 
 /** What a machine's start may spend on putting an earlier machine's changes together. */
 const FOLD_MS = 200;
+/** What a page that wants to read gives another one to begin with. */
+const RECOVERY_MS = 20;
 /** More layers than this make reading slow, and are folded however long it takes. */
 const MOST_CHANGES = 6;
 
@@ -142,7 +155,7 @@ class Store implements DiskStore {
   readonly #turns = new Map<string, Promise<void>>();
   /** Drives of this page's machines that write. */
   readonly #writers = new Map<string, { drive: DiskDrive; tops: Release[] }>();
-  #reader: ChunkReader | null = null;
+  #thread: ChunkThread | null = null;
 
   constructor(database: Database) {
     this.#database = database;
@@ -151,14 +164,16 @@ class Store implements DiskStore {
   async facts(id: string): Promise<DiskFacts | null> {
     const disk = await this.#find(id);
     if (!disk) return null;
-    const counts = await this.#database.transact(["chunks"], "readonly", (transaction) => {
-      const chunks = transaction.objectStore("chunks");
-      return Promise.all(disk.layers.map((layer) => answer(chunks.count(chunkRange(layer.id)))));
-    });
+    const [counts, logged] = await this.#database.transact(["chunks", "log"], "readonly", (transaction) =>
+      Promise.all([
+        Promise.all(disk.layers.map((layer) => countChunks(transaction, layer.id))),
+        countLog(transaction, disk.layers.at(-1)?.id ?? 0),
+      ]),
+    );
     return {
       sizeBytes: disk.sizeBytes,
       storedBytes: counts.reduce((sum, count) => sum + count, 0) * CHUNK_BYTES,
-      changed: counts.slice(disk.built).some((count) => count > 0),
+      changed: logged > 0 || counts.slice(disk.built).some((count) => count > 0),
       createdAt: disk.createdAt,
     };
   }
@@ -283,14 +298,20 @@ class Store implements DiskStore {
 
   open(id: string, events: DriveEvents): Promise<DiskDrive> {
     return this.#inTurn(id, async () => {
-      const writer = await lockDisk(id);
-      if (writer) return this.#openToWrite(id, events, writer);
-      const reader = (await lockReader(id)) as Release;
-      // Whoever had it may have been done with it by now.
-      const late = await lockDisk(id);
-      if (!late) return this.#openToRead(id, events, reader);
-      await reader();
-      return this.#openToWrite(id, events, late);
+      for (;;) {
+        const writer = await lockDisk(id);
+        if (writer) return this.#openToWrite(id, events, writer);
+        const reader = (await lockReader(id)) as Release;
+        // Whoever had it may have been done with it by now.
+        const late = await lockDisk(id);
+        if (late) {
+          await reader();
+          return this.#openToWrite(id, events, late);
+        }
+        const drive = await this.#openToRead(id, events, reader);
+        if (drive) return drive;
+        await new Promise((resolve) => setTimeout(resolve, RECOVERY_MS));
+      }
     });
   }
 
@@ -302,6 +323,7 @@ class Store implements DiskStore {
       await writer();
     };
     try {
+      await this.#recover(id);
       const deadline = performance.now() + FOLD_MS;
       const changes = async () => (await this.#existing(id)).layers.length - (await this.#existing(id)).built;
       while ((await changes()) > MOST_CHANGES || performance.now() < deadline) {
@@ -378,7 +400,7 @@ class Store implements DiskStore {
 
   async thaw(copyId: string, id: string): Promise<void> {
     await this.#alone(id, "bring back what was on the disk", () =>
-      this.#database.transact(["disks", "layers", "chunks"], "readwrite", async (transaction) => {
+      this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", async (transaction) => {
         const disks = transaction.objectStore("disks");
         const kept = there(await answer<StoredDisk | undefined>(disks.get(copyId)));
         const before = await answer<StoredDisk | undefined>(disks.get(id));
@@ -405,19 +427,28 @@ class Store implements DiskStore {
   }
 
   async #isEmpty(layers: readonly Layer[]): Promise<boolean> {
-    const counts = await this.#database.transact(["chunks"], "readonly", (transaction) => {
+    const counts = await this.#database.transact(["chunks", "log"], "readonly", (transaction) => {
       const chunks = transaction.objectStore("chunks");
-      return Promise.all(layers.map((layer) => answer(chunks.count(chunkRange(layer.id)))));
+      return Promise.all(layers.flatMap(({ id }) => [answer(chunks.count(layerRange(id))), countLog(transaction, id)]));
     });
     return counts.every((count) => count === 0);
   }
 
-  async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive> {
+  /** @returns null while its writer is still about to put in its place what a killed page left */
+  async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive | null> {
     try {
       const disk = await this.#existing(id);
+      const top = (disk.layers.at(-1) as Layer).id;
       // Whoever has the disk may have no layer in it yet, or be somebody who writes nothing.
-      const untouched = await lockTopShared((disk.layers.at(-1) as Layer).id);
+      const untouched = await lockTopShared(top);
       await untouched?.();
+      const left = untouched
+        ? await this.#database.transact(["log"], "readonly", (transaction) => countLog(transaction, top))
+        : 0;
+      if (left > 0) {
+        await reader();
+        return null;
+      }
       const layers = untouched ? disk.layers : disk.layers.slice(0, -1);
       return await createDrive(this.#database, this.#chunks(), { ...disk, layers }, false, events, reader);
     } catch (error) {
@@ -457,7 +488,7 @@ class Store implements DiskStore {
   }
 
   close(): void {
-    this.#reader?.close();
+    this.#thread?.close();
     this.#database.close();
   }
 
@@ -476,10 +507,10 @@ class Store implements DiskStore {
     }
   }
 
-  /** A thread for the machines' reads, from the first machine with a disk on. */
-  #chunks(): ChunkReader {
-    this.#reader ??= startChunkReader(this.#database);
-    return this.#reader;
+  /** A thread for the machines' chunks, from the first machine with a disk on. */
+  #chunks(): ChunkThread {
+    this.#thread ??= startChunkThread(this.#database);
+    return this.#thread;
   }
 
   #find(id: string): Promise<StoredDisk | undefined> {
@@ -499,12 +530,19 @@ class Store implements DiskStore {
       const readers = writer && (await lockReaders(id));
       try {
         if (!readers) throw new Error(`Cannot ${what}: it is in use; switch the machine off that has it`);
+        await this.#recover(id);
         return await run();
       } finally {
         await readers?.();
         await writer?.();
       }
     });
+  }
+
+  /** Puts in its place what a page that was killed had in its log. */
+  async #recover(id: string): Promise<void> {
+    const disk = await this.#find(id);
+    if (disk) await replayLog(this.#database, disk.layers);
   }
 
   /** What this page does with a disk happens one after the other; only what others do is refused. */
@@ -572,19 +610,20 @@ class Store implements DiskStore {
     await this.#database.transact(["disks", "chunks"], "readwrite", async (transaction) => {
       const disks = transaction.objectStore("disks");
       const disk = there(await answer<StoredDisk | undefined>(disks.get(id)));
-      const layers = disk.layers.map((layer) => {
+      const layers: Layer[] = [];
+      for (const layer of disk.layers) {
         // A chunk that is cut in the middle would have to be written anew.
-        if (others.has(layer.id) || !Number.isFinite(layer.limit) || layer.limit % CHUNK_BYTES !== 0) return layer;
-        transaction.objectStore("chunks").delete(chunkRange(layer.id, layer.limit / CHUNK_BYTES));
-        return { ...layer, limit: Number.POSITIVE_INFINITY };
-      });
+        const mayCut = !others.has(layer.id) && Number.isFinite(layer.limit) && layer.limit % CHUNK_BYTES === 0;
+        const isCut = mayCut && (await cutLayer(transaction, layer.id, layer.limit / CHUNK_BYTES));
+        layers.push(isCut ? { ...layer, limit: Number.POSITIVE_INFINITY } : layer);
+      }
       disks.put({ ...disk, layers } satisfies StoredDisk);
     });
   }
 
   /** Changes a record, or takes it away, and the layers with it that no disk has any more. */
   #change(id: string, change: (disk: StoredDisk | undefined) => StoredDisk | null): Promise<void> {
-    return this.#database.transact(["disks", "layers", "chunks"], "readwrite", async (transaction) => {
+    return this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", async (transaction) => {
       const disks = transaction.objectStore("disks");
       const before = await answer<StoredDisk | undefined>(disks.get(id));
       const after = change(before);
@@ -595,7 +634,7 @@ class Store implements DiskStore {
   }
 
   #dropLayers(layers: readonly number[]): Promise<void> {
-    return this.#database.transact(["disks", "layers", "chunks"], "readwrite", (transaction) =>
+    return this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", (transaction) =>
       dropUnused(transaction, layers),
     );
   }
@@ -643,7 +682,8 @@ async function dropUnused(transaction: IDBTransaction, layers: readonly number[]
   const used = new Set(disks.flatMap((disk) => disk.layers.map((layer) => layer.id)));
   for (const layer of layers) {
     if (used.has(layer)) continue;
-    transaction.objectStore("chunks").delete(chunkRange(layer));
+    transaction.objectStore("chunks").delete(layerRange(layer));
+    clearLog(transaction, layer);
     transaction.objectStore("layers").delete(layer);
   }
 }

@@ -1,7 +1,8 @@
 /** The thread behind disk-chunks.ts. */
 import type { ChunkAnswer, ChunkRequest, SentChunk } from "./disk-chunks.ts";
 import { type Database, openDatabase } from "./disk-database.ts";
-import { readChunks } from "./disk-layers.ts";
+import { putBatch, readChunks } from "./disk-layers.ts";
+import { clearLog } from "./disk-log.ts";
 import { DamagedChunkError, ZERO_CHUNK } from "./disk-record.ts";
 
 /** What a worker's global scope has, as far as it is used: the page's types know only windows. */
@@ -19,11 +20,12 @@ port.onmessage = ({ data }) => {
     database.catch(() => {});
     return;
   }
-  read(data).then(
+  (data.kind === "read" ? read(data) : write(data)).then(
     (chunks) =>
       port.postMessage(
         { id: data.id, chunks },
-        chunks.flatMap((chunk) => (chunk instanceof Uint8Array ? [chunk.buffer] : [])),
+        // Those of a group are in the same memory.
+        [...new Set(chunks.flatMap((chunk) => (chunk instanceof Uint8Array ? [chunk.buffer] : [])))],
       ),
     (error: unknown) => {
       const { name, message } =
@@ -32,6 +34,15 @@ port.onmessage = ({ data }) => {
     },
   );
 };
+
+async function write({ layer, indices, data }: Extract<ChunkRequest, { kind: "write" }>): Promise<SentChunk[]> {
+  const storage = await (database as Promise<Database>);
+  await storage.transact(["chunks", "log"], "readwrite", (transaction) => {
+    putBatch(transaction, layer, indices, data);
+    clearLog(transaction, layer);
+  });
+  return [];
+}
 
 async function read({ layers, first, last }: Extract<ChunkRequest, { kind: "read" }>): Promise<SentChunk[]> {
   const chunks = await readChunks(await (database as Promise<Database>), layers, first, last);

@@ -21,9 +21,16 @@ export interface DriveDevice {
   get_buffer(done: (buffer?: ArrayBuffer) => void): void;
   get_state(): unknown;
   set_state(state: unknown): void;
-  /** Resolves when everything that was asked of it is answered; one without it always answers at once. */
+  /**
+   * Has the device its write cache stored, for good: then `done` is called. A device that has this tells the guest of a write
+   * cache, and may answer writes before they are stored once it was called.
+   */
+  flush?(done: () => void): void;
+  /** The guest switches the write cache on or off. */
+  setCaching?(isOn: boolean): void;
+  /** Resolves when everything that was asked of it is answered and stored; one without it always answers at once. */
   settled?(): Promise<void>;
-  /** Whether something is not answered yet. */
+  /** Whether something is not answered or not stored yet. */
   isBusy?(): boolean;
   /** Set by `plugDrives`. The device calls it in place of `done` when it cannot do what it was asked. */
   onFault?: (() => void) | null;
@@ -37,8 +44,14 @@ export interface IdeInterface {
   buffer: unknown;
   status_reg: number;
   error_reg: number;
+  features_reg: number;
   current_command: number;
   channel: { dma_status: number };
+  /** Of the command that is being answered. */
+  data: Uint8Array;
+  ata_command(command: number): void;
+  /** Answers IDENTIFY DEVICE into `data`. */
+  create_identify_packet(): void;
   push_irq(): void;
   set_disk_buffer(buffer: unknown): void;
 }
@@ -57,6 +70,17 @@ const STATUS_READY_AND_ERROR = 0x41;
 const ERROR_UNCORRECTABLE = 0x40;
 const DMA_ACTIVE = 0x01;
 const NO_COMMAND = -1;
+const STATUS_BUSY = 0x80;
+const STATUS_READY = 0x50;
+const FLUSH_CACHE = 0xe7;
+const FLUSH_CACHE_EXT = 0xea;
+const SET_FEATURES = 0xef;
+const WRITE_CACHE_ON = 0x02;
+const WRITE_CACHE_OFF = 0x82;
+/** Words of IDENTIFY DEVICE with the features that there are and those that are on, and the write cache's bit in both. */
+const SUPPORTED_WORD = 82;
+const ENABLED_WORD = 85;
+const WRITE_CACHE = 0x20;
 
 /**
  * What v86 is given as first disk: it makes the primary channel only when there is one, and reads its first sector. Every
@@ -100,7 +124,7 @@ export function plugDrives(
   wake: () => void,
 ): PluggedDrives {
   const places = [primary?.master, primary?.slave, secondary?.master, secondary?.slave];
-  const plugged = {
+  const result = {
     plug(devices: readonly (DriveDevice | null)[]) {
       for (const [index, place] of places.entries()) {
         const device = devices[index];
@@ -113,12 +137,65 @@ export function plugDrives(
   };
   // v86's own first disk was only there to make the channel.
   if (primary) primary.master.buffer = null;
-  plugged.plug(drives);
-  plugged.connect();
-  return plugged;
+  result.plug(drives);
+  result.connect();
+  return result;
+}
+
+interface Plugged {
+  device: DriveDevice;
+  wake: () => void;
+  isCaching: boolean;
+}
+
+/** What is plugged in, of all machines. */
+const plugged = new WeakMap<IdeInterface, Plugged>();
+const taught = new WeakSet<object>();
+
+/** v86's drives say that they have no write cache, and answer flushes at once: they learn it from their prototype. */
+function teachFlush(drive: IdeInterface): void {
+  const kind = Object.getPrototypeOf(drive) as IdeInterface;
+  if (taught.has(kind)) return;
+  taught.add(kind);
+  const { ata_command: command, create_identify_packet: identify } = kind;
+  kind.create_identify_packet = function (this: IdeInterface) {
+    identify.call(this);
+    const known = plugged.get(this);
+    if (!known?.device.flush) return;
+    const words = known.isCaching ? [SUPPORTED_WORD, ENABLED_WORD] : [SUPPORTED_WORD];
+    for (const word of words) this.data[word * 2] = (this.data[word * 2] as number) | WRITE_CACHE;
+  };
+  kind.ata_command = function (this: IdeInterface, code: number) {
+    const known = plugged.get(this);
+    if (!known?.device.flush || !flushes(this, code, known)) return command.call(this, code);
+    this.current_command = code;
+    this.error_reg = 0;
+    this.status_reg = STATUS_BUSY;
+    known.device.flush(() => {
+      // The guest may have reset the drive meanwhile.
+      if (this.status_reg !== STATUS_BUSY) return;
+      this.status_reg = STATUS_READY;
+      this.current_command = NO_COMMAND;
+      this.push_irq();
+      known.wake();
+    });
+  };
+}
+
+/** Whether a command is answered when the write cache is stored; one that switches it on or off does so. */
+function flushes(drive: IdeInterface, code: number, known: Plugged): boolean {
+  if (code === FLUSH_CACHE || code === FLUSH_CACHE_EXT) return true;
+  // v86 keeps what was written to the register before in its upper half.
+  const feature = drive.features_reg & 0xff;
+  if (code !== SET_FEATURES || (feature !== WRITE_CACHE_ON && feature !== WRITE_CACHE_OFF)) return false;
+  known.isCaching = feature === WRITE_CACHE_ON;
+  known.device.setCaching?.(known.isCaching);
+  return true;
 }
 
 function plugIn(drive: IdeInterface, device: DriveDevice, wake: () => void): void {
+  teachFlush(drive);
+  plugged.set(drive, { device, wake, isCaching: true });
   drive.drive_connected = true;
   drive.is_atapi = false;
   drive.sector_size = SECTOR_BYTES;

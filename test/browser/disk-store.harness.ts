@@ -2,7 +2,7 @@
 import { openDatabase } from "../../web/disk-database.ts";
 import type { DiskDrive, DriveProblem } from "../../web/disk-drive.ts";
 import { readChunks } from "../../web/disk-layers.ts";
-import { CHUNK_BYTES, chunkKey, LAYER_CHUNKS } from "../../web/disk-record.ts";
+import { CHUNK_BYTES, chunkKey, LAYER_KEYS } from "../../web/disk-record.ts";
 import { type DiskStore, openDiskStore, type StoredDisk } from "../../web/disk-store.ts";
 import type { Extent } from "../../worker/format/sparse-image.ts";
 import { runModel } from "./disk-store.model.ts";
@@ -16,6 +16,8 @@ export interface Plugged {
   get(offset: number, length: number): Promise<Uint8Array | null>;
   /** Whether it was acknowledged. The memory of `bytes` is used again at once, as v86 does. */
   set(offset: number, bytes: Uint8Array): Promise<boolean>;
+  /** Whether all that was acknowledged is stored. */
+  flush(): Promise<boolean>;
 }
 
 export interface DiskBench {
@@ -114,6 +116,7 @@ export async function plug(store: DiskStore, id: string): Promise<Plugged> {
         drive.set(offset, bytes, () => end(true));
         bytes.fill(0xee);
       }, false),
+    flush: () => once<boolean>((end) => drive.flush(() => end(true)), false),
   };
   return plugged;
 }
@@ -188,7 +191,7 @@ window.diskBench = {
     return {
       listed,
       used: sorted(disks.flatMap((disk) => disk.layers.map((layer) => layer.id))),
-      filled: sorted(keys.map((key) => Math.floor(key / LAYER_CHUNKS))),
+      filled: sorted(keys.map((key) => Math.floor(key / LAYER_KEYS))),
     };
   },
   readChunks,

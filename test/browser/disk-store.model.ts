@@ -6,6 +6,8 @@ import { noise, type Plugged, plug, random } from "./disk-store.harness.ts";
 const SECTOR = 512;
 const MIB = 1024 * 1024;
 const LONGEST = 300_000;
+/** Some writes have whole groups of chunks. */
+const VERY_LONG = 1_500_000;
 /** Reads and writes each, however slow the machine is. */
 const LEAST = 60;
 
@@ -71,6 +73,11 @@ class Run {
         if (reader.plugged.drive.writable) throw new Error("two drives write");
       }
       for (let batch = this.#below(6); batch > 0; batch -= 1) {
+        // From the first flush on, the drive caches writes.
+        if (this.#chance(0.3)) {
+          this.#note("flush");
+          if (!(await plugged.flush())) throw new Error(`a flush failed: ${plugged.problems.at(-1)?.detail}`);
+        }
         await Promise.all(this.#batch(plugged, disk));
         if (reader) await Promise.all(this.#reads(reader.plugged, reader.content));
       }
@@ -242,7 +249,8 @@ class Run {
 
   #place(model: Uint8Array): [offset: number, length: number] {
     const sectors = model.length / SECTOR;
-    const most = this.#chance(0.5) ? 16 : LONGEST / SECTOR;
+    const longest = this.#chance(0.2) ? VERY_LONG : LONGEST;
+    const most = this.#chance(0.5) ? 16 : Math.floor(longest / SECTOR);
     const offset = this.#below(sectors);
     return [offset * SECTOR, SECTOR * (1 + this.#below(Math.min(most, sectors - offset)))];
   }

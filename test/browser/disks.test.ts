@@ -152,6 +152,47 @@ describe("a data disk", () => {
     await tab.context().close();
   });
 
+  it("is flushed by every fsync, also as a bare device, and by sync where a file system is", async () => {
+    const tab = await page();
+    await tab.evaluate(async () => {
+      for (const fileSystem of ["ext2", "ext4", "empty"] as const) {
+        await window.smartos.disks.create({ name: fileSystem, sizeMb: 16, fileSystem });
+        await window.smartos.disks.attach(fileSystem);
+      }
+    });
+    await boot(tab);
+    await run(tab, "mkdir /mnt/two /mnt/four; mount -t ext2 /dev/sdb /mnt/two && mount /dev/sdc /mnt/four");
+    // The kernel counts the flushes of a device, of those that it has told of a write cache.
+    const flushed = async (device: string, words: string) =>
+      run(
+        tab,
+        `sync; count() { set -- $(cat /sys/block/${device}/stat); echo \${16}; }; before=$(count); ${words}; echo $(($(count) - before))`,
+      );
+    const write = "dd if=/dev/urandom bs=4k count=3 conv=notrunc";
+    for (const [device, directory] of [
+      ["sdb", "/mnt/two"],
+      ["sdc", "/mnt/four"],
+    ] as const) {
+      expect(await run(tab, `cat /sys/block/${device}/queue/write_cache`)).toBe("write back");
+      const of = `${write} of=${directory}/file 2>/dev/null`;
+      expect(Number(await flushed(device, `${of}; sync`))).toBeGreaterThan(0);
+      expect(Number(await flushed(device, of.replace("conv=notrunc", "conv=notrunc,fsync")))).toBeGreaterThan(0);
+      expect(Number(await flushed(device, `${of}; fsync ${directory}/file`))).toBeGreaterThan(0);
+    }
+    expect(await run(tab, "cat /sys/block/sdd/queue/write_cache")).toBe("write back");
+    expect(Number(await flushed("sdd", `${write},fsync of=/dev/sdd 2>/dev/null`))).toBeGreaterThan(0);
+    expect(Number(await flushed("sdd", `${write} of=/dev/sdd 2>/dev/null; fsync /dev/sdd`))).toBeGreaterThan(0);
+    for (const [device, directory] of [
+      ["sdb", "/mnt/two"],
+      ["sdc", "/mnt/four"],
+    ] as const) {
+      const words = `${write} of=${directory}/file 2>/dev/null; umount ${directory}`;
+      expect(Number(await flushed(device, words))).toBeGreaterThan(0);
+    }
+    await off(tab);
+    await tab.context().close();
+  });
+
   it("comes from a file, zipped or not, and is recognised", async () => {
     const tab = await page();
     const native = join(scratch, "native.img");

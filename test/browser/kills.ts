@@ -14,21 +14,30 @@ import { CHROMIUM_ARGUMENTS, chromiumPath } from "./chromium.ts";
 import { ready } from "./page.ts";
 
 const DIST = join(import.meta.dirname, "../../dist");
-/** Two disks, because what is lost depends on the journal's habits. */
-const DISKS = [
+/** Two file systems, because what is lost depends on the journal's habits. */
+const MOUNTED = [
   { name: "four", fileSystem: "ext4", device: "/dev/sdb", directory: "/mnt/four" },
   { name: "three", fileSystem: "ext3", device: "/dev/sdc", directory: "/mnt/three" },
 ] as const;
+/** And a bare device. */
+const BARE = { name: "bare", fileSystem: "empty", device: "/dev/sdd" } as const;
+const DISKS = [...MOUNTED, BARE];
 const SIZE_MB = 8;
+const SECTOR = 512;
 /** Kills come at a moment up to this long after the first record. */
 const LONGEST_MS = 1200;
 
 /** Mounts the disks and keeps them busy with something else than the records. */
-const PREPARE = DISKS.map(
-  ({ device, directory }) =>
-    `mkdir -p ${directory} && mount ${device} ${directory} && ` +
-    `(while usleep 100000; do dd if=/dev/zero of=${directory}/noise bs=4k count=$((RANDOM % 16)) 2>/dev/null; done &)`,
-).join(" && ");
+const PREPARE = [
+  ...MOUNTED.map(
+    ({ device, directory }) =>
+      `mkdir -p ${directory} && mount ${device} ${directory} && ` +
+      `(while usleep 100000; do dd if=/dev/zero of=${directory}/noise bs=4k count=$((RANDOM % 16)) 2>/dev/null; done &)`,
+  ),
+  // Long writes go another way into the storage than short ones do.
+  `(while usleep 300000; do dd if=/bin/busybox of=${MOUNTED[0].directory}/long conv=fsync 2>/dev/null; done &)`,
+  ...DISKS.map(({ device }) => `grep -q "write back" /sys/block/${device.slice(5)}/queue/write_cache`),
+].join(" && ");
 
 export interface KillReport {
   kills: number;
@@ -79,9 +88,10 @@ export async function killWhileWriting(
       else
         for (const [index, disk] of DISKS.entries()) {
           const image = join(folder, `${disk.name}.img`);
-          writeFileSync(image, await download(page, disk.name));
-          report.replayed += checkImage(image) ? 1 : 0;
-          const found = recordsIn(image);
+          const content = await download(page, disk.name);
+          writeFileSync(image, content);
+          if (disk !== BARE) report.replayed += checkImage(image) ? 1 : 0;
+          const found = disk === BARE ? recordsOn(content) : recordsIn(image);
           for (let record = 1; record <= (records[index] as number); record += 1)
             if (!found.has(record)) report.lost += 1;
           if (report.lost > 0)
@@ -115,10 +125,14 @@ export async function killWhileWriting(
 async function write(page: Page, records: number[]): Promise<void> {
   for (let turn = 0; ; turn += 1) {
     const index = turn % DISKS.length;
-    const { directory } = DISKS[index] as (typeof DISKS)[number];
+    const disk = DISKS[index] as (typeof DISKS)[number];
     const record = (records[index] as number) + 1;
+    const words =
+      "directory" in disk
+        ? `echo "record ${record}" >>${disk.directory}/log && sync`
+        : `echo "record ${record}" | dd of=${disk.device} bs=${SECTOR} seek=${record} conv=notrunc,fsync 2>/dev/null`;
     try {
-      await command(page, `echo "record ${record}" >>${directory}/log && sync`);
+      await command(page, words);
     } catch {
       return;
     }
@@ -194,6 +208,16 @@ function checkImage(image: string): boolean {
 function recordsIn(image: string): Set<number> {
   const text = execFileSync("/sbin/debugfs", ["-R", "cat /log", image], { stdio: ["ignore", "pipe", "ignore"] });
   return new Set([...text.toString().matchAll(/^record (\d+)$/gm)].map((match) => Number(match[1])));
+}
+
+/** Record n is at the beginning of sector n. */
+function recordsOn(content: Buffer): Set<number> {
+  const found = new Set<number>();
+  for (let record = 1; (record + 1) * SECTOR <= content.length; record += 1) {
+    const start = `record ${record}\n`;
+    if (content.subarray(record * SECTOR, record * SECTOR + start.length).toString() === start) found.add(record);
+  }
+  return found;
 }
 
 function run(program: string, words: string[]): { stdout: string; status: number } {
