@@ -6,7 +6,7 @@ const EVERY = "test/**/*.test.ts";
 /** What asks for the whole machine: a crowd of guests, rates and times that a relay keeps to. */
 const ALONE = ["test/relay/crowd.test.ts", "test/relay/server.test.ts", "test/relay/server-fuzz.test.ts"];
 /** The longest first, so that in the end no core waits for one of them. */
-const LONGEST = ["kill", "warm", "disks", "page", "network", "reproducible", "guest", "network-view"];
+const LONGEST = ["kill", "warm", "disks", "disk-boot", "page", "network", "reproducible", "guest", "network-view"];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

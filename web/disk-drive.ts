@@ -3,18 +3,16 @@
  * write cache (disk-writes.ts) for guests that flush it: from the first flush on, a write is answered when it is in the cache,
  * and a flush when all of it is on the storage medium. Until then, which is for ever with a guest that knows nothing of write
  * caches, each write is answered when its own transaction is on the medium.
- *
- * What is stored goes into the log of the top layer (disk-log.ts) when it is little, and into its chunks when it is much or
- * the log is long: then with all that the log has, which is empty afterwards.
  */
 import { ChunkCache, type Place, placeOf } from "./disk-cache.ts";
 import type { ChunkThread } from "./disk-chunks.ts";
 import type { Database } from "./disk-database.ts";
-import { type Layer, putBatch, putChunks, readIndex } from "./disk-layers.ts";
+import { type Layer, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
-import { type ChunkPages, clearLog, pageMask, pagesOf, putLog, sealPages } from "./disk-log.ts";
-import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, GROUP_CHUNKS, groupOf, newChunk } from "./disk-record.ts";
-import type { DiskContent, StoredDisk } from "./disk-store.ts";
+import { type ChunkPages, pageMask } from "./disk-log.ts";
+import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk } from "./disk-record.ts";
+import type { DiskContent, StoredDisk } from "./disk-records.ts";
+import { TopLayer } from "./disk-top.ts";
 import { createPendingWrites } from "./disk-writes.ts";
 import type { DriveDevice } from "./drives.ts";
 
@@ -62,16 +60,6 @@ export interface DriveStatistics {
 }
 
 const WRITE_EVENT_MS = 300;
-/** Chunks that are not worth the way to the other thread. */
-const FEW_CHUNKS = 8;
-/** Of a group: with fewer, they are written one by one. */
-const WORTH_A_GROUP = 4;
-/** What is more than a quarter of a MiB goes into chunks at once. */
-const MOST_PAGES = 64;
-/** A log is longer than this for one batch only: whoever opens a killed page's disk waits for it to be read. */
-const MOST_RECORDS = 512;
-/** Chunks that the log keeps in memory, at most: 12 MiB. */
-const MOST_LOGGED = 384;
 
 /** @param release gives the disk's lock back */
 export async function createDrive(
@@ -95,17 +83,10 @@ class Drive implements DiskDrive {
   onload: unknown = undefined;
   onFault: (() => void) | null = null;
 
-  readonly #database: Database;
-  readonly #thread: ChunkThread;
   #layers: readonly Layer[];
-  #top: Layer;
+  readonly #top: TopLayer;
   readonly #cache: ChunkCache;
   readonly #writes = createPendingWrites((batch) => this.#store(batch));
-  /** Chunks of which the log has pages. */
-  readonly #logged = new Set<number>();
-  #logRecords = 0;
-  /** Records of a log are numbered from its machine's start on: none has the key of one that was there before. */
-  #nextRecord = 0;
   readonly #events: DriveEvents;
   readonly #release: Release;
   /** Reads and writes that had to wait, one after the other; null when there are none. */
@@ -130,11 +111,8 @@ class Drive implements DiskDrive {
     events: DriveEvents,
     release: Release,
   ) {
-    this.#database = database;
-    this.#thread = thread;
     this.byteLength = disk.sizeBytes;
     this.#layers = disk.layers;
-    this.#top = disk.layers.at(-1) as Layer;
     this.writable = writable;
     this.#events = events;
     this.#release = release;
@@ -142,10 +120,16 @@ class Drive implements DiskDrive {
       thread,
       layers: () => this.#layers,
       stored,
-      isPinned: (index) => this.#writes.has(index) || this.#logged.has(index),
+      isPinned: (index) => this.#writes.has(index) || this.#top.hasLogged(index),
       onRead: (chunks) => {
         this.statistics.chunksRead += chunks;
       },
+    });
+    this.#top = new TopLayer((disk.layers.at(-1) as Layer).id, {
+      database,
+      thread,
+      peek: (index) => this.#cache.peek(index),
+      onStored: (chunks, pages) => this.#afterStoring(chunks, pages),
     });
     document.addEventListener("visibilitychange", this.#onHide);
     addEventListener("pagehide", this.#onHide);
@@ -235,9 +219,9 @@ class Drive implements DiskDrive {
       this.#enqueue(0, async () => {
         try {
           await this.#writes.flush();
-          if (this.#logged.size > 0) await this.#storeChunks([]);
+          await this.#top.fold();
           this.#layers = await next();
-          this.#top = this.#layers.at(-1) as Layer;
+          this.#top.moveTo((this.#layers.at(-1) as Layer).id);
           resolve();
         } catch (error) {
           reject(error);
@@ -264,7 +248,7 @@ class Drive implements DiskDrive {
     this.onFault = null;
     await this.settled();
     // What is in the log is safe there as well.
-    if (this.#logged.size > 0) await this.#storeChunks([]).catch(() => {});
+    await this.#top.fold().catch(() => {});
     document.removeEventListener("visibilitychange", this.#onHide);
     removeEventListener("pagehide", this.#onHide);
     clearTimeout(this.#writeTimer);
@@ -327,7 +311,7 @@ class Drive implements DiskDrive {
   async #writeThrough(offset: number, bytes: Uint8Array, { first, last, isPart }: Place): Promise<void> {
     // From before the guest has switched the cache off.
     await this.#writes.flush();
-    if (this.#logged.size > 0) await this.#storeChunks([]);
+    await this.#top.fold();
     const chunks: [index: number, chunk: ChunkBuffer][] = [];
     for (let index = first; index <= last; index += 1) {
       // A copy: when the storage refuses the write, what was there before must still be.
@@ -336,79 +320,23 @@ class Drive implements DiskDrive {
       fill(chunk, index, bytes, offset);
       chunks.push([index, chunk]);
     }
-    await this.#database.transact(["chunks"], "readwrite", (transaction) =>
-      putChunks(transaction, this.#top.id, this.#layers.length === 1, chunks),
-    );
+    await this.#top.putThrough(this.#layers.length === 1, chunks);
     for (const [index, chunk] of chunks) this.#cache.write(index, chunk);
-    this.statistics.chunksWritten += chunks.length;
-    this.#afterStoring();
   }
 
-  /** Stores a batch; what it stores is copied before it returns. */
   async #store(batch: readonly ChunkPages[]): Promise<void> {
-    const pages = pagesOf(batch);
-    const mayLog =
-      pages.length <= MOST_PAGES && this.#logRecords < MOST_RECORDS && this.#logged.size + batch.length <= MOST_LOGGED;
     try {
-      if (mayLog) await this.#storePages(batch, pages);
-      else await this.#storeChunks(batch);
+      await this.#top.store(batch);
     } catch (error) {
       this.#tell(error, (batch[0]?.[0] ?? 0) * CHUNK_BYTES);
       throw error;
     }
   }
 
-  async #storePages(batch: readonly ChunkPages[], pages: readonly number[]): Promise<void> {
-    const records = sealPages(this.#top.id, this.#nextRecord, pages, (index) => this.#cache.peek(index) as ChunkBuffer);
-    this.#nextRecord += records.length;
-    await this.#database.transact(["log"], "readwrite", (transaction) => putLog(transaction, records));
-    for (const [index] of batch) this.#logged.add(index);
-    this.#logRecords += records.length;
-    this.statistics.pagesLogged += pages.length;
-    this.#afterStoring();
-  }
-
-  async #storeChunks(batch: readonly ChunkPages[]): Promise<void> {
-    const wanted = new Set([...batch.map(([index]) => index), ...this.#logged]);
-    const all = this.#wholeGroups([...wanted].sort((a, b) => a - b));
-    const indices = new Uint32Array(all);
-    const data = new Uint8Array(all.length * CHUNK_BYTES);
-    for (const [at, index] of all.entries())
-      data.set((this.#cache.peek(index) as ChunkBuffer).subarray(0, CHUNK_BYTES), at * CHUNK_BYTES);
-    const layer = this.#top.id;
-    if (all.length > FEW_CHUNKS) await this.#thread.write(layer, indices, data);
-    else
-      await this.#database.transact(["chunks", "log"], "readwrite", (transaction) => {
-        putBatch(transaction, layer, indices, data);
-        clearLog(transaction, layer);
-      });
-    this.#logged.clear();
-    this.#logRecords = 0;
-    this.statistics.chunksWritten += all.length;
-    this.#afterStoring();
-  }
-
-  /**
-   * Chunks with what completes their groups, where that is in memory: it costs less to write all of a group once more than
-   * some of it chunk by chunk.
-   * @param some in order
-   */
-  #wholeGroups(some: readonly number[]): number[] {
-    const all: number[] = [];
-    for (let at = 0; at < some.length; ) {
-      const group = groupOf(some[at] as number);
-      const start = at;
-      while (at < some.length && groupOf(some[at] as number) === group) at += 1;
-      const mine = some.slice(start, at);
-      const whole = Array.from({ length: GROUP_CHUNKS }, (_, k) => group * GROUP_CHUNKS + k);
-      const isWorth = mine.length >= WORTH_A_GROUP && whole.every((index) => this.#cache.peek(index));
-      all.push(...(isWorth ? whole : mine));
-    }
-    return all;
-  }
-
-  #afterStoring(): void {
+  #afterStoring(chunks: number, pages: number): void {
     this.statistics.transactions += 1;
+    this.statistics.chunksWritten += chunks;
+    this.statistics.pagesLogged += pages;
     this.#cache.shrink();
     this.#writeTimer ??= setTimeout(() => {
       this.#writeTimer = undefined;

@@ -3,6 +3,13 @@ import type { BlockSource, Extent, Piece } from "../worker/format/sparse-image.t
 import { CHUNK_BYTES, type ChunkBuffer, isZero, newChunk, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
 import { release } from "./release.ts";
 
+/** What something that takes a while is given. */
+export interface LongWork {
+  signal?: AbortSignal;
+  /** Bytes done. */
+  onProgress?(done: number): void;
+}
+
 /** Extents in order, none overlapping another. */
 export type Extents = Iterable<Extent> | AsyncIterable<Extent>;
 

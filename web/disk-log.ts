@@ -21,7 +21,6 @@ import { CHUNK_BYTES, type ChunkBuffer, chunkKey, DAMAGED_RECORD, DamagedChunkEr
 export const PAGE_BYTES = 4096;
 /** Pages of a chunk: one bit each of a mask. */
 export const CHUNK_PAGES = CHUNK_BYTES / PAGE_BYTES;
-const ALL_PAGES = 2 ** CHUNK_PAGES - 1;
 const RECORD_PAGES = 15;
 const SUM_BYTES = 4;
 
@@ -155,11 +154,4 @@ export async function replayLog(database: Database, layers: readonly Layer[]): P
     for (const index of damaged) transaction.objectStore("chunks").put(DAMAGED_RECORD, chunkKey(top.id, index));
     clearLog(transaction, top.id);
   });
-}
-
-/** How many pages a mask has. */
-export function countPages(mask: number): number {
-  let count = 0;
-  for (let rest = mask & ALL_PAGES; rest; rest &= rest - 1) count += 1;
-  return count;
 }

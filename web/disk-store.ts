@@ -2,49 +2,17 @@
  * The disks in the browser's storage: what each consists of, and everything that is done with a disk as a whole. A
  * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
  */
-import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
 import { type ChunkThread, startChunkThread } from "./disk-chunks.ts";
-import { answer, type Database, layerRange, openDatabase } from "./disk-database.ts";
+import { answer, type Database, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
-import { blockSource, checkDiskSize, cutChunks, type Extents, joinChunks, MAX_DISK_BYTES } from "./disk-image.ts";
-import {
-  BATCH_CHUNKS,
-  countChunks,
-  cutLayer,
-  foldBatch,
-  type Layer,
-  putChunks,
-  readChunks,
-  readIndex,
-  walkChunks,
-} from "./disk-layers.ts";
-import {
-  lockDisk,
-  lockLayer,
-  lockLayers,
-  lockReader,
-  lockReaders,
-  lockTop,
-  lockTopShared,
-  type Release,
-} from "./disk-locks.ts";
-import { clearLog, countLog, replayLog } from "./disk-log.ts";
-import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, SECTOR_BYTES, ZERO_CHUNK } from "./disk-record.ts";
+import { checkDiskSize, cutChunks, type Extents, type LongWork, MAX_DISK_BYTES } from "./disk-image.ts";
+import { BATCH_CHUNKS, countChunks, type Layer, readChunks, readIndex } from "./disk-layers.ts";
+import { lockDisk, lockReader, lockReaders, lockTop, lockTopShared, type Release } from "./disk-locks.ts";
+import { countLog } from "./disk-log.ts";
+import { CHUNK_BYTES, SECTOR_BYTES } from "./disk-record.ts";
+import { type DiskContent, DiskRecords, dropUnused, type StoredDisk, there } from "./disk-records.ts";
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
-
-/** A disk's record. */
-export interface StoredDisk {
-  id: string;
-  sizeBytes: number;
-  /** From the lowest on; the first `built` are its first content, the others what a guest wrote. */
-  layers: readonly Layer[];
-  built: number;
-  /** Milliseconds since 1970. */
-  createdAt: number;
-}
-
-/** What is on a disk, as it can be told from what is on it at another time. */
-export type DiskContent = Pick<StoredDisk, "sizeBytes" | "layers">;
+import { type StoredImage, storedImage } from "./disk-stored-image.ts";
 
 export interface DiskFacts {
   sizeBytes: number;
@@ -54,12 +22,6 @@ export interface DiskFacts {
   changed: boolean;
   /** Milliseconds since 1970. */
   createdAt: number;
-}
-
-export interface LongWork {
-  signal?: AbortSignal;
-  /** Bytes done. */
-  onProgress?(done: number): void;
 }
 
 export interface DiskStore {
@@ -122,13 +84,6 @@ export interface DiskStore {
   close(): void;
 }
 
-/** A disk at rest. */
-export interface StoredImage {
-  source: BlockSource;
-  /** What is not zero, in order and in pieces of a few MiB. @throws DamagedChunkError */
-  extents(work?: LongWork): AsyncGenerator<Extent>;
-}
-
 /** What a machine's start may spend on putting an earlier machine's changes together. */
 const FOLD_MS = 200;
 /** What a page that wants to read gives another one to begin with. */
@@ -152,6 +107,7 @@ export async function openDiskStore(): Promise<DiskStore> {
 
 class Store implements DiskStore {
   readonly #database: Database;
+  readonly #records: DiskRecords;
   readonly #turns = new Map<string, Promise<void>>();
   /** Drives of this page's machines that write. */
   readonly #writers = new Map<string, { drive: DiskDrive; tops: Release[] }>();
@@ -159,10 +115,16 @@ class Store implements DiskStore {
 
   constructor(database: Database) {
     this.#database = database;
+    this.#records = new DiskRecords(database);
+  }
+
+  /** Takes away layers that belong to no disk and that nobody is filling. */
+  sweep(): Promise<void> {
+    return this.#records.sweep();
   }
 
   async facts(id: string): Promise<DiskFacts | null> {
-    const disk = await this.#find(id);
+    const disk = await this.#records.find(id);
     if (!disk) return null;
     const [counts, logged] = await this.#database.transact(["chunks", "log"], "readonly", (transaction) =>
       Promise.all([
@@ -186,27 +148,32 @@ class Store implements DiskStore {
 
   async put(id: string, size: number | (() => number), extents: Extents, work: LongWork = {}): Promise<void> {
     if (typeof size === "number") checkDiskSize("Cannot make the disk", size);
-    await this.#alone(id, "rebuild the disk", async () => {
-      const { layer, filling } = await this.#newLayer();
-      try {
-        const chunks = cutChunks(extents, typeof size === "number" ? size : MAX_DISK_BYTES);
-        await this.#fill(layer, true, chunks, work);
-        const sizeBytes = typeof size === "number" ? size : Math.ceil(size() / SECTOR_BYTES) * SECTOR_BYTES;
-        checkDiskSize("Cannot make the disk", sizeBytes);
-        await this.#change(id, () => ({
-          id,
-          sizeBytes,
-          layers: [{ id: layer, limit: Number.POSITIVE_INFINITY }],
-          built: 1,
-          createdAt: Date.now(),
-        }));
-      } catch (error) {
-        await this.#dropLayers([layer]).catch(() => {});
-        throw error;
-      } finally {
-        await filling();
-      }
-    });
+    await this.#alone(
+      id,
+      "rebuild the disk",
+      async () => {
+        const { layer, filling } = await this.#records.newLayer();
+        try {
+          const chunks = cutChunks(extents, typeof size === "number" ? size : MAX_DISK_BYTES);
+          await this.#records.fill(layer, true, chunks, work);
+          const sizeBytes = typeof size === "number" ? size : Math.ceil(size() / SECTOR_BYTES) * SECTOR_BYTES;
+          checkDiskSize("Cannot make the disk", sizeBytes);
+          await this.#records.change(id, () => ({
+            id,
+            sizeBytes,
+            layers: [{ id: layer, limit: Number.POSITIVE_INFINITY }],
+            built: 1,
+            createdAt: Date.now(),
+          }));
+        } catch (error) {
+          await this.#records.dropLayers([layer]).catch(() => {});
+          throw error;
+        } finally {
+          await filling();
+        }
+      },
+      false,
+    );
   }
 
   async rewrite(
@@ -215,21 +182,21 @@ class Store implements DiskStore {
     { signal = NEVER, onProgress }: LongWork = {},
   ): Promise<void> {
     await this.#alone(id, "change the disk", async () => {
-      const before = await this.#existing(id);
+      const before = await this.#records.existing(id);
       const { layers } = before;
-      const { size, pieces } = await make(this.#image(before));
+      const { size, pieces } = await make(storedImage(this.#database, before));
       checkDiskSize("Cannot change the disk", size);
       const old = {
         stored: await readIndex(this.#database, layers, before.sizeBytes),
         read: (first: number, last: number) => readChunks(this.#database, layers, first, last),
       };
-      const { layer, filling } = await this.#newLayer();
+      const { layer, filling } = await this.#records.newLayer();
       try {
-        await this.#fill(layer, false, changedChunks(pieces, size, old), {
+        await this.#records.fill(layer, false, changedChunks(pieces, size, old), {
           signal,
           ...(onProgress ? { onProgress } : {}),
         });
-        await this.#change(id, (disk) => ({
+        await this.#records.change(id, (disk) => ({
           ...there(disk),
           sizeBytes: size,
           // What is cut off must not come back when the disk grows again.
@@ -240,22 +207,22 @@ class Store implements DiskStore {
           built: layers.length + 1,
         }));
       } catch (error) {
-        await this.#dropLayers([layer]).catch(() => {});
+        await this.#records.dropLayers([layer]).catch(() => {});
         throw error;
       } finally {
         await filling();
       }
-      await this.#trim(id);
+      await this.#records.trim(id);
       const deadline = performance.now() + FOLD_MS;
-      while ((await this.#existing(id)).layers.length > MOST_CHANGES || performance.now() < deadline)
-        if (!(await this.#foldOnce(id, 0, () => {}))) break;
+      while ((await this.#records.existing(id)).layers.length > MOST_CHANGES || performance.now() < deadline)
+        if (!(await this.#records.foldOnce(id, 0, () => {}))) break;
     });
   }
 
   async resize(id: string, sizeBytes: number): Promise<void> {
     checkDiskSize("Cannot resize the disk", sizeBytes);
     await this.#alone(id, "resize the disk", () =>
-      this.#change(id, (disk) => {
+      this.#records.change(id, (disk) => {
         const known = there(disk);
         // What is cut off must not come back when the disk grows again.
         const layers = known.layers.map((layer) => ({ ...layer, limit: Math.min(layer.limit, sizeBytes) }));
@@ -275,24 +242,31 @@ class Store implements DiskStore {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#alone(id, "delete the disk", () => this.#change(id, () => null));
+    await this.#alone(id, "delete the disk", () => this.#records.change(id, () => null), false);
   }
 
   async reset(id: string): Promise<void> {
-    await this.#alone(id, "reset the disk", () =>
-      this.#change(id, (disk) => ({ ...there(disk), layers: there(disk).layers.slice(0, there(disk).built) })),
+    await this.#alone(
+      id,
+      "reset the disk",
+      () =>
+        this.#records.change(id, (disk) => ({
+          ...there(disk),
+          layers: there(disk).layers.slice(0, there(disk).built),
+        })),
+      false,
     );
   }
 
   async merge(id: string, { signal = NEVER, onProgress }: LongWork = {}): Promise<void> {
     await this.#alone(id, "merge the disk", async () => {
-      await this.#change(id, (disk) => ({ ...there(disk), built: there(disk).layers.length }));
+      await this.#records.change(id, (disk) => ({ ...there(disk), built: there(disk).layers.length }));
       let done = 0;
       const onBatch = (): void => {
         done += BATCH_CHUNKS * CHUNK_BYTES;
         onProgress?.(done);
       };
-      while (await this.#foldOnce(id, 0, onBatch)) signal.throwIfAborted();
+      while (await this.#records.foldOnce(id, 0, onBatch)) signal.throwIfAborted();
     });
   }
 
@@ -323,21 +297,29 @@ class Store implements DiskStore {
       await writer();
     };
     try {
-      await this.#recover(id);
+      await this.#records.recover(id);
       const deadline = performance.now() + FOLD_MS;
-      const changes = async () => (await this.#existing(id)).layers.length - (await this.#existing(id)).built;
+      const changes = async () =>
+        (await this.#records.existing(id)).layers.length - (await this.#records.existing(id)).built;
       while ((await changes()) > MOST_CHANGES || performance.now() < deadline) {
         const readers = await lockReaders(id);
         if (!readers) break;
         try {
-          if (!(await this.#foldOnce(id, (await this.#existing(id)).built, () => {}))) break;
+          if (!(await this.#records.foldOnce(id, (await this.#records.existing(id)).built, () => {}))) break;
         } finally {
           await readers();
         }
       }
       // Whoever reads while this machine writes reads the layers below the new one.
       await this.#addTop(id, tops);
-      const drive = await createDrive(this.#database, this.#chunks(), await this.#existing(id), true, events, release);
+      const drive = await createDrive(
+        this.#database,
+        this.#chunks(),
+        await this.#records.existing(id),
+        true,
+        events,
+        release,
+      );
       this.#writers.set(id, { drive, tops });
       return drive;
     } catch (error) {
@@ -348,7 +330,7 @@ class Store implements DiskStore {
 
   /** @param tops takes the lock of the layer that is written to from now on */
   async #addTop(id: string, tops: Release[], copyId?: string): Promise<void> {
-    const { layer, filling } = await this.#newLayer();
+    const { layer, filling } = await this.#records.newLayer();
     try {
       const top = await lockTop(layer);
       if (top) tops.push(top);
@@ -368,45 +350,49 @@ class Store implements DiskStore {
       const writer = this.#writers.get(id);
       if (!writer) throw new Error("Cannot keep what is on the disk: no machine of this page writes it");
       await writer.drive.rebase(async () => {
-        const { layers, built } = await this.#existing(id);
-        const isUntouched = layers.length > built && (await this.#isEmpty(layers.slice(-1)));
+        const { layers, built } = await this.#records.existing(id);
+        const isUntouched = layers.length > built && (await this.#records.isEmpty(layers.slice(-1)));
         // A layer that nothing was written to need not be kept, nor followed by another one.
         if (isUntouched)
-          await this.#change(copyId, () => ({
+          await this.#records.change(copyId, () => ({
             ...writer.drive.content,
             ...{ id: copyId, layers: layers.slice(0, -1), built, createdAt: Date.now() },
           }));
         else await this.#addTop(id, writer.tops, copyId);
-        return (await this.#existing(id)).layers;
+        return (await this.#records.existing(id)).layers;
       });
       return this.content(copyId);
     });
   }
 
   async content(id: string): Promise<DiskContent> {
-    const { sizeBytes, layers } = await this.#existing(id);
+    const { sizeBytes, layers } = await this.#records.existing(id);
     return { sizeBytes, layers };
   }
 
   async isAt(id: string, { sizeBytes, layers }: DiskContent): Promise<boolean> {
-    const disk = await this.#find(id);
+    const disk = await this.#records.find(id);
     if (!disk || disk.sizeBytes !== sizeBytes || disk.layers.length < layers.length) return false;
     const isSame = layers.every((layer, at) => {
       const mine = disk.layers[at] as Layer;
       return mine.id === layer.id && mine.limit === layer.limit;
     });
-    return isSame && this.#isEmpty(disk.layers.slice(layers.length));
+    return isSame && this.#records.isEmpty(disk.layers.slice(layers.length));
   }
 
   async thaw(copyId: string, id: string): Promise<void> {
-    await this.#alone(id, "bring back what was on the disk", () =>
-      this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", async (transaction) => {
-        const disks = transaction.objectStore("disks");
-        const kept = there(await answer<StoredDisk | undefined>(disks.get(copyId)));
-        const before = await answer<StoredDisk | undefined>(disks.get(id));
-        disks.put({ ...kept, id, createdAt: before?.createdAt ?? Date.now() } satisfies StoredDisk);
-        await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
-      }),
+    await this.#alone(
+      id,
+      "bring back what was on the disk",
+      () =>
+        this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", async (transaction) => {
+          const disks = transaction.objectStore("disks");
+          const kept = there(await answer<StoredDisk | undefined>(disks.get(copyId)));
+          const before = await answer<StoredDisk | undefined>(disks.get(id));
+          disks.put({ ...kept, id, createdAt: before?.createdAt ?? Date.now() } satisfies StoredDisk);
+          await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
+        }),
+      false,
     );
   }
 
@@ -417,27 +403,19 @@ class Store implements DiskStore {
       if (!readers) return;
       try {
         const deadline = performance.now() + FOLD_MS;
-        const { built } = await this.#existing(id);
-        while (performance.now() < deadline && (await this.#foldOnce(id, built, () => {}, 1)));
-        await writer.drive.rebase(async () => (await this.#existing(id)).layers);
+        const { built } = await this.#records.existing(id);
+        while (performance.now() < deadline && (await this.#records.foldOnce(id, built, () => {}, 1)));
+        await writer.drive.rebase(async () => (await this.#records.existing(id)).layers);
       } finally {
         await readers();
       }
     });
   }
 
-  async #isEmpty(layers: readonly Layer[]): Promise<boolean> {
-    const counts = await this.#database.transact(["chunks", "log"], "readonly", (transaction) => {
-      const chunks = transaction.objectStore("chunks");
-      return Promise.all(layers.flatMap(({ id }) => [answer(chunks.count(layerRange(id))), countLog(transaction, id)]));
-    });
-    return counts.every((count) => count === 0);
-  }
-
   /** @returns null while its writer is still about to put in its place what a killed page left */
   async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive | null> {
     try {
-      const disk = await this.#existing(id);
+      const disk = await this.#records.existing(id);
       const top = (disk.layers.at(-1) as Layer).id;
       // Whoever has the disk may have no layer in it yet, or be somebody who writes nothing.
       const untouched = await lockTopShared(top);
@@ -458,53 +436,14 @@ class Store implements DiskStore {
   }
 
   read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T> {
-    return this.#alone(id, "read the disk", async () => use(this.#image(await this.#existing(id))));
-  }
-
-  #image({ layers, sizeBytes }: StoredDisk): StoredImage {
-    const database = this.#database;
-    const source = blockSource(sizeBytes, async (offset, length) => {
-      const bytes = new Uint8Array(length);
-      if (length === 0) return bytes;
-      const first = Math.floor(offset / CHUNK_BYTES);
-      const last = Math.floor((offset + length - 1) / CHUNK_BYTES);
-      const chunks = await readChunks(database, layers, first, last);
-      chunks.forEach((chunk, at) => {
-        const from = (first + at) * CHUNK_BYTES;
-        const start = Math.max(offset, from);
-        const end = Math.min(offset + length, from + CHUNK_BYTES);
-        bytes.set(sound(chunk).subarray(start - from, end - from), start - offset);
-      });
-      return bytes;
-    });
-    async function* batches({ signal = NEVER, onProgress }: LongWork) {
-      for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES))) {
-        signal.throwIfAborted();
-        yield batch.map(([index, chunk]) => [index, sound(chunk)] as const);
-        onProgress?.(((batch.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
-      }
-    }
-    return { source, extents: (work = {}) => joinChunks(batches(work), sizeBytes) };
+    return this.#alone(id, "read the disk", async () =>
+      use(storedImage(this.#database, await this.#records.existing(id))),
+    );
   }
 
   close(): void {
     this.#thread?.close();
     this.#database.close();
-  }
-
-  /** Takes away layers that belong to no disk and that nobody is filling. */
-  async sweep(): Promise<void> {
-    const listing = (await lockLayers()) as Release;
-    const layers = await this.#database
-      .transact(["layers"], "readonly", (transaction) =>
-        answer(transaction.objectStore("layers").getAllKeys() as IDBRequest<number[]>),
-      )
-      .finally(listing);
-    for (const layer of layers) {
-      const release = await lockLayer(layer);
-      if (!release) continue;
-      await this.#dropLayers([layer]).finally(release);
-    }
   }
 
   /** A thread for the machines' chunks, from the first machine with a disk on. */
@@ -513,36 +452,24 @@ class Store implements DiskStore {
     return this.#thread;
   }
 
-  #find(id: string): Promise<StoredDisk | undefined> {
-    return this.#database.transact(["disks"], "readonly", (transaction) =>
-      answer<StoredDisk | undefined>(transaction.objectStore("disks").get(id)),
-    );
-  }
-
-  async #existing(id: string): Promise<StoredDisk> {
-    return there(await this.#find(id));
-  }
-
-  /** Does something with a disk that nobody uses. */
-  #alone<T>(id: string, what: string, run: () => Promise<T>): Promise<T> {
+  /**
+   * Does something with a disk that nobody uses.
+   * @param needsLog false when what the guest wrote goes away: that must be possible also where there is no room to put it
+   * in its place
+   */
+  #alone<T>(id: string, what: string, run: () => Promise<T>, needsLog = true): Promise<T> {
     return this.#inTurn(id, async () => {
       const writer = await lockDisk(id);
       const readers = writer && (await lockReaders(id));
       try {
         if (!readers) throw new Error(`Cannot ${what}: it is in use; switch the machine off that has it`);
-        await this.#recover(id);
+        if (needsLog) await this.#records.recover(id);
         return await run();
       } finally {
         await readers?.();
         await writer?.();
       }
     });
-  }
-
-  /** Puts in its place what a page that was killed had in its log. */
-  async #recover(id: string): Promise<void> {
-    const disk = await this.#find(id);
-    if (disk) await replayLog(this.#database, disk.layers);
   }
 
   /** What this page does with a disk happens one after the other; only what others do is refused. */
@@ -563,137 +490,4 @@ class Store implements DiskStore {
       if (this.#turns.get(id) === ended) this.#turns.delete(id);
     }
   }
-
-  /** A layer that belongs to no disk yet, and the lock by which `sweep` leaves it alone. */
-  async #newLayer(): Promise<{ layer: number; filling: Release }> {
-    // No other page may find it before it is locked.
-    const making = (await lockLayers()) as Release;
-    try {
-      const layer = await this.#database.transact(["layers"], "readwrite", (transaction) =>
-        answer(transaction.objectStore("layers").add({ createdAt: Date.now() }) as IDBRequest<number>),
-      );
-      return { layer, filling: (await lockLayer(layer)) as Release };
-    } finally {
-      await making();
-    }
-  }
-
-  async #fill(
-    layer: number,
-    isLowest: boolean,
-    chunks: AsyncIterable<readonly [number, ChunkBuffer]>,
-    { signal = NEVER, onProgress }: LongWork,
-  ) {
-    let batch: (readonly [number, ChunkBuffer])[] = [];
-    const flush = async () => {
-      signal.throwIfAborted();
-      const full = batch;
-      batch = [];
-      await this.#database.transact(["chunks"], "readwrite", (transaction) =>
-        putChunks(transaction, layer, isLowest, full),
-      );
-      onProgress?.(((full.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);
-    };
-    for await (const chunk of chunks) {
-      batch.push(chunk);
-      if (batch.length === BATCH_CHUNKS) await flush();
-    }
-    if (batch.length > 0) await flush();
-  }
-
-  /**
-   * Takes away what layers have beyond where they were cut, as far as no other disk has them: afterwards they are as if
-   * they had never had it, and can be folded.
-   */
-  async #trim(id: string): Promise<void> {
-    const others = await this.#layersOfOthers(id);
-    await this.#database.transact(["disks", "chunks"], "readwrite", async (transaction) => {
-      const disks = transaction.objectStore("disks");
-      const disk = there(await answer<StoredDisk | undefined>(disks.get(id)));
-      const layers: Layer[] = [];
-      for (const layer of disk.layers) {
-        // A chunk that is cut in the middle would have to be written anew.
-        const mayCut = !others.has(layer.id) && Number.isFinite(layer.limit) && layer.limit % CHUNK_BYTES === 0;
-        const isCut = mayCut && (await cutLayer(transaction, layer.id, layer.limit / CHUNK_BYTES));
-        layers.push(isCut ? { ...layer, limit: Number.POSITIVE_INFINITY } : layer);
-      }
-      disks.put({ ...disk, layers } satisfies StoredDisk);
-    });
-  }
-
-  /** Changes a record, or takes it away, and the layers with it that no disk has any more. */
-  #change(id: string, change: (disk: StoredDisk | undefined) => StoredDisk | null): Promise<void> {
-    return this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", async (transaction) => {
-      const disks = transaction.objectStore("disks");
-      const before = await answer<StoredDisk | undefined>(disks.get(id));
-      const after = change(before);
-      if (after) disks.put(after);
-      else disks.delete(id);
-      await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
-    });
-  }
-
-  #dropLayers(layers: readonly number[]): Promise<void> {
-    return this.#database.transact(["disks", "layers", "chunks", "log"], "readwrite", (transaction) =>
-      dropUnused(transaction, layers),
-    );
-  }
-
-  /**
-   * Moves some chunks from a layer into the one below it, which is at `from` or above. To be called while nobody reads
-   * the disk.
-   * @param above so many layers at the top stay as they are
-   * @returns false when there is nothing to move, since there is one layer or other disks have them as well
-   */
-  async #foldOnce(id: string, from: number, onBatch: () => void, above = 0): Promise<boolean> {
-    const { layers, sizeBytes } = await this.#existing(id);
-    const others = await this.#layersOfOthers(id);
-    // A layer that was cut has chunks beyond the cut, which one that was cut elsewhere must not take over.
-    const end = (layer: Layer): number => Math.min(layer.limit, sizeBytes);
-    const at = layers.findIndex((layer, index) => {
-      const next = layers[index + 1];
-      if (index < from || !next || index + 1 >= layers.length - above || end(layer) !== end(next)) return false;
-      return !others.has(layer.id) && !others.has(next.id);
-    });
-    const lower = layers[at];
-    const upper = layers[at + 1];
-    if (!lower || !upper) return false;
-    const isEmpty = await foldBatch(this.#database, upper, lower, at === 0);
-    onBatch();
-    if (isEmpty)
-      await this.#change(id, (disk) => {
-        const known = there(disk);
-        const built = at + 1 < known.built ? known.built - 1 : known.built;
-        return { ...known, built, layers: known.layers.filter((layer) => layer.id !== upper.id) };
-      });
-    return true;
-  }
-
-  async #layersOfOthers(id: string): Promise<Set<number>> {
-    const disks = await this.#database.transact(["disks"], "readonly", (transaction) =>
-      answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>),
-    );
-    return new Set(disks.filter((disk) => disk.id !== id).flatMap((disk) => disk.layers.map((layer) => layer.id)));
-  }
-}
-
-async function dropUnused(transaction: IDBTransaction, layers: readonly number[]): Promise<void> {
-  const disks = await answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>);
-  const used = new Set(disks.flatMap((disk) => disk.layers.map((layer) => layer.id)));
-  for (const layer of layers) {
-    if (used.has(layer)) continue;
-    transaction.objectStore("chunks").delete(layerRange(layer));
-    clearLog(transaction, layer);
-    transaction.objectStore("layers").delete(layer);
-  }
-}
-
-function there(disk: StoredDisk | undefined): StoredDisk {
-  if (!disk) throw new Error("Cannot find the disk: it is not in this browser's storage");
-  return disk;
-}
-
-function sound(chunk: ChunkBuffer | DamagedChunkError | null): ChunkBuffer {
-  if (chunk instanceof DamagedChunkError) throw chunk;
-  return chunk ?? ZERO_CHUNK;
 }

@@ -7,9 +7,11 @@ import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult, Extent } 
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
-import { type Extents, fileExtents, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
+import { type Extents, fileExtents, type LongWork, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
 import { hasLocks } from "./disk-locks.ts";
-import type { DiskContent, DiskFacts, DiskStore, LongWork, StoredImage } from "./disk-store.ts";
+import type { DiskContent } from "./disk-records.ts";
+import type { DiskFacts, DiskStore } from "./disk-store.ts";
+import type { StoredImage } from "./disk-stored-image.ts";
 import type { DriveDevice } from "./drives.ts";
 import { emptyDrive } from "./drives.ts";
 import { newId } from "./library.ts";

@@ -1,7 +1,7 @@
 /** Files made of the project and its disks: which there are, what they are called, and how each is made. */
 import type { ExportRequest } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
-import type { StoredImage } from "./disk-store.ts";
+import type { StoredImage } from "./disk-stored-image.ts";
 import type { Disks } from "./disks.ts";
 import type { Sink } from "./export-sink.ts";
 import { EXPORTS, type ExportKind } from "./share-state.ts";

@@ -13,7 +13,7 @@ import type { Extent } from "../worker/format/sparse-image.ts";
 import { deflate, inflate } from "./deflate.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import { checkDiskSize } from "./disk-image.ts";
-import type { StoredImage } from "./disk-store.ts";
+import type { StoredImage } from "./disk-stored-image.ts";
 import type { SnapshotRecord } from "./snapshot-record.ts";
 import { DRIVES } from "./state.ts";
 

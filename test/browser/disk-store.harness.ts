@@ -3,7 +3,8 @@ import { openDatabase } from "../../web/disk-database.ts";
 import type { DiskDrive, DriveProblem } from "../../web/disk-drive.ts";
 import { readChunks } from "../../web/disk-layers.ts";
 import { CHUNK_BYTES, chunkKey, LAYER_KEYS } from "../../web/disk-record.ts";
-import { type DiskStore, openDiskStore, type StoredDisk } from "../../web/disk-store.ts";
+import type { StoredDisk } from "../../web/disk-records.ts";
+import { type DiskStore, openDiskStore } from "../../web/disk-store.ts";
 import type { Extent } from "../../worker/format/sparse-image.ts";
 import { runModel } from "./disk-store.model.ts";
 

@@ -1,11 +1,12 @@
-/** Disks in the page: made, written to by the guest, kept over reloads, booted from, resized, shared between tabs. */
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+/** Disks in the page: made, written to by the guest, kept over reloads, resized, shared between tabs. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { boot, cat, check, disk, disks, download, off, refusal } from "./disk-page.ts";
 import { ready, run, type Site, startSite, state } from "./page.ts";
 
 let site: Site;
@@ -20,41 +21,6 @@ afterAll(async () => {
 
 /** Several boots each, and a machine that may have other things to do. */
 vi.setConfig({ testTimeout: 240_000 });
-
-const disks = (page: Page) => page.evaluate(() => window.smartos.disks.list());
-const disk = async (page: Page, name: string) => (await disks(page)).find((row) => row.name === name);
-const boot = (page: Page, mode: "cold" | "disk" = "cold") =>
-  page.evaluate((wanted) => window.smartos.boot({ mode: wanted }), mode);
-const off = (page: Page) => page.evaluate(() => window.smartos.shutdown());
-const refusal = async (promise: Promise<unknown>) =>
-  promise.then(
-    () => "nothing was refused",
-    (error: Error) => error.message,
-  );
-
-/** A disk's raw image as a file. */
-async function download(page: Page, name: string, kind: "disk" | "system" = "disk"): Promise<string> {
-  const started = page.waitForEvent("download");
-  await page.evaluate(
-    async ([wanted, what]) => {
-      const { disks: all, exportImage } = window.smartos;
-      const image = what === "system" ? await exportImage("disk-raw") : await all.export(wanted as string);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(image);
-      link.download = "disk.img";
-      link.click();
-    },
-    [name, kind],
-  );
-  const path = join(scratch, `${name}.img`);
-  await (await started).saveAs(path);
-  return path;
-}
-
-function check(image: string, program: string, ...words: string[]): string {
-  return execFileSync(`/sbin/${program}`, [...words, image], { stdio: ["ignore", "pipe", "ignore"] }).toString();
-}
-const cat = (image: string, path: string) => check(image, "debugfs", "-R", `cat ${path}`);
 
 async function page(): Promise<Page> {
   return site.open("?boot=off");
@@ -76,7 +42,7 @@ describe("a data disk", () => {
       "Cannot change data: the machine has it",
     );
     await off(tab);
-    const image = await download(tab, "data");
+    const image = await download(tab, "data", scratch);
     check(image, "e2fsck", "-fn");
     expect(cat(image, "/x")).toBe("kept\n");
 
@@ -86,10 +52,10 @@ describe("a data disk", () => {
     expect(await run(tab, "mount /dev/sdb /mnt && cat /mnt/x && df -m /mnt | tail -1")).toMatch(/^kept\n\S+ +23\d /);
     await run(tab, "umount /mnt");
     await off(tab);
-    check(await download(tab, "data"), "e2fsck", "-fn");
+    check(await download(tab, "data", scratch), "e2fsck", "-fn");
 
     await tab.evaluate(() => window.smartos.disks.resize("data", 16));
-    const small = await download(tab, "data");
+    const small = await download(tab, "data", scratch);
     check(small, "e2fsck", "-fn");
     expect(cat(small, "/x")).toBe("kept\n");
     await tab.context().close();
@@ -122,7 +88,7 @@ describe("a data disk", () => {
     expect(await refusal(tab.evaluate(() => window.smartos.disks.readFile("full", "/none")))).toMatch(
       /Cannot find \/none/,
     );
-    check(await download(tab, "full"), "e2fsck", "-fn");
+    check(await download(tab, "full", scratch), "e2fsck", "-fn");
     await tab.context().close();
   });
 
@@ -148,7 +114,7 @@ describe("a data disk", () => {
     await ready(tab);
     expect(await run(tab, "cat /root/f /mnt/one/f /srv/two/f")).toBe("0\n1\n2");
     await off(tab);
-    for (const name of ["one", "two"]) check(await download(tab, name), "e2fsck", "-fn");
+    for (const name of ["one", "two"]) check(await download(tab, name, scratch), "e2fsck", "-fn");
     await tab.context().close();
   });
 
@@ -229,7 +195,7 @@ describe("a data disk", () => {
       expect(text).toBe(readFileSync(join(import.meta.dirname, "../../docs/architecture.md"), "utf8"));
     }
     // What was imported comes out as it was.
-    expect(readFileSync(await download(tab, "zipped")).equals(readFileSync(native))).toBe(true);
+    expect(readFileSync(await download(tab, "zipped", scratch)).equals(readFileSync(native))).toBe(true);
     const damaged = gzipSync(readFileSync(native)).subarray(0, 20_000).toString("base64");
     const words = await refusal(
       tab.evaluate(async (text) => {
@@ -261,10 +227,10 @@ describe("a data disk", () => {
     await run(tab, "mount /dev/sdb /mnt && echo two >/mnt/f && umount /mnt");
     expect(await run(tab, "mount /dev/sdc /mnt && cat /mnt/f && umount /mnt")).toBe("one");
     await off(tab);
-    expect(cat(await download(tab, "a"), "/f")).toBe("two\n");
+    expect(cat(await download(tab, "a", scratch), "/f")).toBe("two\n");
     expect(await disk(tab, "a")).toMatchObject({ changed: true });
     await tab.evaluate(() => window.smartos.disks.reset("a"));
-    expect(cat(await download(tab, "a"), "/f")).toBe("one\n");
+    expect(cat(await download(tab, "a", scratch), "/f")).toBe("one\n");
     expect(await disk(tab, "a")).toMatchObject({ changed: false });
     await tab.context().close();
   });
@@ -288,161 +254,6 @@ describe("a data disk", () => {
     await expect.poll(() => disk(tab, "gone")).toMatchObject({ drive: "sdb" });
     expect(await fstab()).toBe(true);
     expect((await tab.evaluate(() => window.smartos.disks.entries("gone", "/"))).length).toBe(1);
-    await tab.context().close();
-  });
-});
-
-describe("the system disk", () => {
-  it("boots to / on /dev/sda1, shows GRUB's menu, and boots in QEMU as it was downloaded", async () => {
-    const tab = await page();
-    await tab.evaluate(() => window.smartos.writeFile("/etc/mine", "mine\n"));
-    await boot(tab, "disk");
-    expect(await run(tab, "grep ' / ' /proc/mounts; cat /etc/mine")).toMatch(/^\/dev\/sda1 \/ ext4 rw.*\nmine$/);
-    expect((await state(tab)).boot).toBe("disk");
-    expect(await tab.evaluate(() => window.smartos.waitFor("smart-os, a shell in the initramfs"))).toBeTruthy();
-    expect((await tab.evaluate(() => window.smartos.timeline())).map(({ phase }) => phase)).toContain("boot-loader");
-    expect(await disk(tab, "system")).toMatchObject({ build: "current", inUse: true });
-    await run(tab, "echo guest >/root/guest && sync");
-    // The guest's own reboot comes back from the disk, with what it wrote.
-    await tab.evaluate(() => window.smartos.type("reboot\n"));
-    await expect.poll(async () => (await state(tab)).status, { timeout: 30_000 }).not.toBe("running");
-    await expect.poll(async () => (await state(tab)).status, { timeout: 60_000 }).toBe("running");
-    await expect.poll(() => run(tab, "cat /root/guest").catch(() => ""), { timeout: 30_000 }).toBe("guest");
-    await off(tab);
-
-    const image = await download(tab, "system", "system");
-    const qemu = spawn("qemu-system-i386", [
-      "-m",
-      "128",
-      "-nographic",
-      "-no-reboot",
-      "-nic",
-      "none",
-      "-accel",
-      "tcg",
-      "-hda",
-      image,
-    ]);
-    let output = "";
-    qemu.stdout.on("data", (bytes: Buffer) => {
-      output += bytes.toString();
-    });
-    try {
-      await expect.poll(() => output, { timeout: 60_000 }).toContain("\u001b]133;A");
-      qemu.stdin.write("cat /root/guest /etc/mine; poweroff\n");
-      await expect.poll(() => output.replaceAll("\r", ""), { timeout: 30_000 }).toContain("guest\nmine\n");
-      await expect.poll(() => qemu.exitCode, { timeout: 30_000 }).toBe(0);
-    } finally {
-      qemu.kill("SIGKILL");
-    }
-
-    // An edit makes it stale; building it again takes the edit and drops what the guest wrote.
-    await tab.evaluate(() => window.smartos.writeFile("/etc/mine", "newer\n"));
-    expect(await disk(tab, "system")).toMatchObject({ build: "stale", changed: true });
-    await tab.evaluate(() => window.smartos.disks.build());
-    expect(await disk(tab, "system")).toMatchObject({ build: "current", changed: false });
-    await boot(tab, "disk");
-    expect(await run(tab, "cat /etc/mine; ls /root")).toBe("newer");
-    await tab.context().close();
-  });
-
-  it("says what is wrong when the project does not fit", async () => {
-    const tab = await page();
-    await tab.evaluate(() => window.smartos.disks.resize("system", 6));
-    expect(await refusal(boot(tab, "disk"))).toMatch(/Cannot fit \d+ MB of files/);
-    expect(await state(tab)).toMatchObject({ status: "failed", problem: { kind: "invalid" } });
-    await tab.context().close();
-  });
-});
-
-describe("GRUB's menu", () => {
-  it.each(["screen", "serial line"])("obeys the arrow keys on the %s", async (where) => {
-    const tab = await page();
-    // A boot loader that waits until somebody has chosen.
-    await tab.evaluate(async () => {
-      const text = new TextDecoder().decode(window.smartos.readFile("/boot/grub/grub.cfg"));
-      await window.smartos.writeFile("/boot/grub/grub.cfg", text.replace("set timeout=1", "set timeout=-1"));
-      await window.smartos.disks.build();
-      void window.smartos.boot({ mode: "disk" }).catch(() => {});
-    });
-    if (where === "screen") {
-      await tab.getByRole("tab", { name: "Screen" }).click();
-      await expect
-        .poll(() => tab.locator(".screen").innerText(), { timeout: 30_000 })
-        .toContain("smart-os, a shell in the initramfs");
-      await tab.locator(".screen").click();
-      await tab.keyboard.press("ArrowDown");
-      await tab.keyboard.press("Enter");
-    } else {
-      await tab.evaluate(() => window.smartos.waitFor("smart-os, a shell in the initramfs"));
-      await tab.evaluate(() => window.smartos.type("\u001b[B\r"));
-    }
-    await tab.evaluate(() => window.smartos.waitFor(/Run \/init as init process/, { timeoutMs: 60_000 }));
-    await expect
-      .poll(
-        async () => {
-          await tab.evaluate(() => window.smartos.type("cat /proc/cmdline\n"));
-          return tab
-            .evaluate(() => window.smartos.waitFor(/root=\/dev\/ram0 init=\/bin\/sh/, { timeoutMs: 1000 }))
-            .catch(() => "");
-        },
-        { timeout: 30_000 },
-      )
-      .toContain("init=/bin/sh");
-    await tab.context().close();
-  });
-});
-
-describe("storage that is full", () => {
-  it("is an I/O error for the guest and words in the page; what was synced stays, and all goes on", async () => {
-    const tab = await page();
-    await tab.evaluate(async () => {
-      await window.smartos.disks.create({ name: "full", sizeMb: 256 });
-      await window.smartos.disks.attach("full");
-    });
-    await boot(tab);
-    await run(tab, "mount /dev/sdb /mnt && cd /mnt && echo first >first && sync");
-    // Chromium believes for half a minute what it knew of the room before, and lets all in until then: the guest writes for
-    // longer than that, however fast the machine is.
-    const session = await tab.context().newCDPSession(tab);
-    const used = await tab.evaluate(async () => (await navigator.storage.estimate()).usage ?? 0);
-    const quotaSize = used + 8 * 1024 * 1024;
-    await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(tab.url()).origin, quotaSize });
-    const written = await tab.evaluate(
-      (words) => window.smartos.run(words, { timeoutMs: 200_000 }),
-      "cd /mnt; i=0; while [ $i -lt 200 ] && dd if=/bin/busybox of=f$i conv=fsync 2>/tmp/words; do i=$((i+1)); usleep 200000; done; " +
-        "echo $i; tail -1 /tmp/words",
-    );
-    const [count = "", ...words] = written.output.trim().split("\n");
-    const files = Number(count);
-    expect(files).toBeGreaterThan(0);
-    expect(files).toBeLessThan(200);
-    expect(words.join()).toMatch(/I\/O error|Read-only file system/);
-    expect((await disk(tab, "full"))?.problem).toMatch(/no room|full/i);
-    await tab.getByTestId("notice").filter({ hasText: "full" }).first().waitFor();
-    // The machine goes on, and its drive can be read. Whether the file system can be, too, is up to the guest's kernel: when
-    // what could not be written was the journal's, it shuts the file system down.
-    expect(await run(tab, "cd /; dd if=/dev/sdb bs=64k count=64 2>/dev/null | wc -c")).toBe(String(4 * 1024 * 1024));
-    expect(await state(tab)).toMatchObject({ status: "running" });
-
-    await session.detach();
-    await off(tab);
-    const image = await download(tab, "full");
-    // 1: corrected, by its journal or since the kernel noted the error.
-    expect([0, 1]).toContain(spawnSync("/sbin/e2fsck", ["-p", image]).status);
-    check(image, "e2fsck", "-fn");
-    const out = mkdtempSync(join(scratch, "out-"));
-    check(image, "debugfs", "-R", `rdump / ${out}`);
-    const [busybox, ...others] = Array.from({ length: files }, (__, file) => readFileSync(join(out, `f${file}`)));
-    expect(busybox?.length).toBeGreaterThan(100_000);
-    expect(others.every((other) => other.equals(busybox as Buffer))).toBe(true);
-    await boot(tab);
-    await run(
-      tab,
-      "mount /dev/sdb /mnt && cat /mnt/first && dd if=/bin/busybox of=/mnt/after conv=fsync && umount /mnt",
-    );
-    await off(tab);
-    expect((await disk(tab, "full"))?.problem).toBeNull();
     await tab.context().close();
   });
 });
