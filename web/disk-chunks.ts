@@ -1,7 +1,7 @@
 /**
  * Chunks of running machines' disks, read and written on another thread: to copy a record into or out of the storage and to
  * work out its sum would take a quarter of the emulator's time. What is small and waited for is written on the emulator's
- * own thread, because the way to another one and back would make it longer (disk-drive.ts).
+ * own thread, because the way to another one and back would make it longer (disk-top.ts).
  */
 import type { Database } from "./disk-database.ts";
 import type { ChunkResult, Layer } from "./disk-layers.ts";
