@@ -1,7 +1,7 @@
 /** The log that small flushes go to: that it is used, that nothing of it is lost, and what becomes of it. */
 import { join } from "node:path";
 import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { type Bench, startBench } from "./bench.ts";
 
 const HARNESS = join(import.meta.dirname, "disk-store.harness.ts");
@@ -27,6 +27,8 @@ beforeAll(async () => {
   bench = await startBench(`import "/@fs${HARNESS}"; window.bench = true;`);
 });
 afterAll(() => bench?.close());
+/** A machine that may have other things to do. */
+vi.setConfig({ testTimeout: 120_000 });
 /** Each test has a storage of its own. */
 beforeEach(async () => {
   context = await bench.browser.newContext();
@@ -163,16 +165,21 @@ it("is taken into the chunks when it is long, and by a long write", async () => 
     };
     const length = async () => ((await bare("log", "readonly", (all) => all.getAllKeys())) as unknown[]).length;
     const lengths: number[] = [];
-    // The same page over and over: the number of records is what counts.
-    for (let at = 0; at < 560; at += 1) {
-      await write((at % 5) * 4096, noise(at, 4096));
-      if (at % 50 === 49) lengths.push(await length());
+    // The same pages over and over, five records each time: the number of records is what counts.
+    for (let at = 0; at < 130; at += 1) {
+      await write(0, noise(at, 256 << 10));
+      lengths.push(await length());
     }
     const chunks = drive.statistics.chunksWritten;
     // Pages of many chunks: what they keep in memory is what counts.
-    for (let at = 0; at < 500; at += 1) {
-      await write(((at * 37) % 2000) * 32_768 + 512, noise(at, 512));
-      if (at % 50 === 49) lengths.push(await length());
+    for (let at = 0; at < 20; at += 1) {
+      for (let k = 0; k < 59; k += 1) {
+        const offset = (at * 60 + k) * 32_768 + 512;
+        expected.set(noise(at * 60 + k, 512), offset);
+        await set(offset, noise(at * 60 + k, 512));
+      }
+      await write((at * 60 + 59) * 32_768, noise(at, 512));
+      lengths.push(await length());
     }
     await write(40 << 20, noise(1, 2 << 20));
     const afterLong = await length();
@@ -190,7 +197,8 @@ it("is taken into the chunks when it is long, and by a long write", async () => 
     };
   });
   expect(found.most).toBeGreaterThan(300);
-  expect(found.most).toBeLessThanOrEqual(512);
+  // 511, and five more.
+  expect(found.most).toBeLessThanOrEqual(516);
   expect(found.chunks).toBeGreaterThan(0);
   expect(found.all).toBeGreaterThan(384);
   expect(found).toMatchObject({ afterLong: 0, later: 1, right: true });

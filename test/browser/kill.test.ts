@@ -6,7 +6,7 @@ const KILLS = 30;
 /** Browsers that are killed side by side: while one starts or is looked at, the other writes. */
 const BROWSERS = 2;
 
-it(`loses no synced record over ${KILLS} kills`, { timeout: 600_000 }, async () => {
+it(`loses no synced record over ${KILLS} kills`, { timeout: 900_000 }, async () => {
   const reports = await Promise.all(
     Array.from({ length: BROWSERS }, () => killWhileWriting(KILLS / BROWSERS, Math.random)),
   );

@@ -35,7 +35,7 @@ const PREPARE = [
       `(while usleep 100000; do dd if=/dev/zero of=${directory}/noise bs=4k count=$((RANDOM % 16)) 2>/dev/null; done &)`,
   ),
   // Long writes go another way into the storage than short ones do.
-  `(while usleep 300000; do dd if=/bin/busybox of=${MOUNTED[0].directory}/long conv=fsync 2>/dev/null; done &)`,
+  `(while sleep 1; do dd if=/bin/busybox of=${MOUNTED[0].directory}/long conv=fsync 2>/dev/null; done &)`,
   ...DISKS.map(({ device }) => `grep -q "write back" /sys/block/${device.slice(5)}/queue/write_cache`),
 ].join(" && ");
 
@@ -234,9 +234,9 @@ function sum(numbers: readonly number[]): number {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error("The guest has acknowledged no record within 30 s");
+    if (Date.now() > deadline) throw new Error("The guest has acknowledged no record within 120 s");
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
