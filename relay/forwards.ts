@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
+import { setMaxListeners } from "node:events";
 import { createServer, isIPv6, type Server } from "node:net";
 import type { ForwardInfo, ForwardKind } from "./control.ts";
 import type { EngineGuest } from "./engine.ts";
@@ -181,6 +182,8 @@ export class Forwards {
     const port = /:(\d+)$/.exec(host)?.[0] ?? "";
     info.address = `${scheme}://${info.id}--${info.guestPort}.${this.options.domain}${port}/`;
     const ended = new AbortController();
+    // Each request under way listens to it, and stops when it is over; Node takes more than ten for a leak.
+    setMaxListeners(this.options.limits.connectionsPerForward, ended.signal);
     let active = 0;
     forward.target = {
       guestPort: info.guestPort,

@@ -23,8 +23,11 @@ afterEach(async () => {
   for (const end of ends.splice(0).reverse()) await end();
 });
 
+/** More than the ten listeners of one event after which Node warns of a leak. */
+const AT_A_TIME = 12;
+
 async function start(...words: string[]): Promise<{ relay: TestRelay; client: Client }> {
-  const relay = await testRelay(words, { forwardLimits: { connectionsPerForward: 8, udpPeersPerForward: 3 } });
+  const relay = await testRelay(words, { forwardLimits: { connectionsPerForward: AT_A_TIME, udpPeersPerForward: 3 } });
   ends.push(() => relay.close());
   return { relay, client: await Client.open(relay.url) };
 }
@@ -301,6 +304,10 @@ describe("an HTTP forward", () => {
   });
 
   it("has limits: forwards of a guest, requests at a time", async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): void => void warnings.push(warning);
+    process.on("warning", onWarning);
+    ends.push(() => process.off("warning", onWarning));
     const { relay, client } = await start("--forwards", "3");
     const { port } = await httpGuest(() => {});
     const { address } = await forward(client, "http", port);
@@ -308,14 +315,15 @@ describe("an HTTP forward", () => {
     await forward(client, "http", 82);
     await expect(forward(client, "http", 83)).rejects.toThrow("Cannot forward port 83: 3 forwards are the most");
     const url = new URL(address);
-    const visits = Array.from({ length: 8 }, () =>
+    const visits = Array.from({ length: AT_A_TIME }, () =>
       get({ host: "127.0.0.1", port: url.port, headers: { Host: url.host }, agent: false }),
     );
     for (const visit of visits) visit.on("error", () => {});
-    await until(() => relay.totals.httpRequests === 8, "all have come");
+    await until(() => relay.totals.httpRequests === AT_A_TIME, "all have come");
     const { answer, body } = await ask(address);
     expect(answer.statusCode).toBe(503);
     expect(body.toString()).toContain("too many requests");
+    expect(warnings).toEqual([]);
     for (const visit of visits) visit.destroy();
     await pause(100);
     const next = get({ host: "127.0.0.1", port: url.port, headers: { Host: url.host }, agent: false });
@@ -452,15 +460,15 @@ describe("a TCP forward", () => {
     const { address } = await forward(client, "tcp", port);
     const greeted: Socket[] = [];
     let closed = 0;
-    for (let i = 0; i < 12; i++) {
+    for (let i = 0; i < AT_A_TIME + 4; i++) {
       const socket = connect(portOf(address), "127.0.0.1");
       socket.on("error", () => {});
       socket.on("data", () => greeted.push(socket));
       socket.on("close", () => closed++);
     }
-    await until(() => greeted.length === 8 && closed === 4, "eight are served, four are not");
+    await until(() => greeted.length === AT_A_TIME && closed === 4, "so many are served, four are not");
     client.close();
-    await until(() => closed === 12, "all end with the guest");
+    await until(() => closed === AT_A_TIME + 4, "all end with the guest");
     await until(() => relay.guests === 0, "the guest is gone");
     await expect(
       new Promise((resolve, reject) =>
