@@ -1,31 +1,17 @@
 // @ts-check
 /**
- * What guests talk to in bench/network.ts, in a process of its own, forked: HTTP (`/bytes/N`, `/small`), a server that
+ * What guests talk to in bench/network.ts, in a process of its own, forked: HTTP (`/bytes/N`), a server that
  * counts what it is sent, and one that measures how soon a line comes back. All on 127.0.0.1.
  */
 import { createHash } from "node:crypto";
 import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { WebSocketServer } from "ws";
+import { answerBytes } from "../test/relay/bytes-server.mjs";
 
-const BLOCK = Buffer.alloc(65536, "0123456789abcdef");
 const tell = (/** @type {object} */ message) => process.send?.(message);
 
-const http = createHttpServer((request, response) => {
-  const wanted = Number(/^\/bytes\/(\d+)$/.exec(request.url ?? "")?.[1] ?? 0);
-  if (wanted === 0) return void response.end("hello\n");
-  response.writeHead(200, { "Content-Length": wanted });
-  let left = wanted;
-  const send = () => {
-    while (left > 0) {
-      const length = Math.min(left, BLOCK.length);
-      left -= length;
-      if (!response.write(BLOCK.subarray(0, length))) return void response.once("drain", send);
-    }
-    response.end();
-  };
-  send();
-});
+const http = createHttpServer(answerBytes);
 
 /** Tells the time from the first byte to the last one that was announced: v86's own client never ends an upload. */
 let expected = 0;

@@ -3,10 +3,10 @@
 import { createHash } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { createServer } from "node:http";
+import { answerBytes } from "./bytes-server.mjs";
 
 /** @type {string[]} */
 const hits = [];
-const BLOCK = Buffer.alloc(65536, "0123456789abcdef");
 
 const server = createServer({ keepAlive: true }, (request, response) => {
   if (request.url === "/hits") return response.end(JSON.stringify(hits));
@@ -16,19 +16,7 @@ const server = createServer({ keepAlive: true }, (request, response) => {
     request.on("end", () => response.end(hash.digest("hex")));
     return;
   }
-  const wanted = Number(/^\/bytes\/(\d+)$/.exec(request.url ?? "")?.[1] ?? 0);
-  if (wanted === 0) return response.end("hello");
-  response.writeHead(200, { "Content-Length": wanted });
-  let left = wanted;
-  const send = () => {
-    while (left > 0) {
-      const length = Math.min(left, BLOCK.length);
-      left -= length;
-      if (!response.write(BLOCK.subarray(0, length))) return void response.once("drain", send);
-    }
-    response.end();
-  };
-  send();
+  answerBytes(request, response);
 });
 server.on("connection", (socket) => {
   const address = (socket.localAddress ?? "").replace("::ffff:", "");
