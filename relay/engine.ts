@@ -5,8 +5,10 @@
 
 /** The guest's end of a connection to the relay. */
 export interface GuestPort {
-  /** Gives the guest an Ethernet frame. The bytes must not be changed afterwards. */
+  /** Gives the guest an Ethernet frame. The bytes must not be changed afterwards, until the port is `isEmpty`. */
   send(frame: Uint8Array): void;
+  /** Nobody looks at any frame that was given: their memory may be used again. Who cannot say that leaves it out. */
+  readonly isEmpty?: boolean;
   /** Bytes that were given and have not left yet: an engine stops reading from servers while they are many. */
   readonly queuedBytes: number;
   /** Called once when `queuedBytes` has become small again. */

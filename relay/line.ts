@@ -10,6 +10,7 @@
  */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
+import { Blocks } from "./blocks.ts";
 import type { GuestPort, Refusal } from "./engine.ts";
 import type { Bucket } from "./quota.ts";
 
@@ -26,6 +27,8 @@ const LENGTH_FOLLOWS = 126;
 const LARGEST_FRAME = 0xffff;
 /** So much is not put together any further. */
 const LARGEST_PIECE = 64 * 1024;
+/** Pieces of more than a half of this: what waits for a slow guest must not be mostly air. At most 2 MB are kept for later. */
+const pieces = new Blocks(LARGEST_PIECE + 4096, 30);
 
 export class Line implements GuestPort {
   framesSent = 0;
@@ -71,6 +74,11 @@ export class Line implements GuestPort {
       : BROKEN_BYTES;
   }
 
+  /** What has left was copied. */
+  get isEmpty(): boolean {
+    return this.gathered.length === 0 && this.waitingBytes === 0;
+  }
+
   send(frame: Uint8Array): void {
     if (!this.connection) return this.onDrop("line.broken");
     if (frame.length > LARGEST_FRAME) return this.onDrop("line.large");
@@ -100,12 +108,14 @@ export class Line implements GuestPort {
   leave(): void {
     const frames = this.gathered;
     if (frames.length === 0) return;
-    const piece = Buffer.allocUnsafeSlow(this.gatheredBytes);
+    const length = this.gatheredBytes;
     this.gathered = [];
     this.gatheredBytes = 0;
     const { websocket, socket } = this.connection as { websocket: WebSocket; socket: Duplex };
     // One that is closing tells it by its own event.
     if (websocket.readyState !== websocket.OPEN) return;
+    const isLarge = length > pieces.size / 2 && length <= pieces.size;
+    const piece = isLarge ? pieces.take() : Buffer.allocUnsafeSlow(length);
     let at = 0;
     for (const frame of frames) {
       piece[at++] = BINARY_MESSAGE;
@@ -118,7 +128,9 @@ export class Line implements GuestPort {
       piece.set(frame, at);
       at += frame.length;
     }
-    socket.write(piece);
+    // Once it has left, nobody looks at it any more.
+    if (isLarge) socket.write(piece.subarray(0, length), (error) => error ?? pieces.give(piece));
+    else socket.write(piece);
   }
 
   private write(frame: Uint8Array): void {

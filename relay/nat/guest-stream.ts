@@ -1,7 +1,6 @@
 /** A TCP connection with the guest as a stream of Node: backpressure and half-close both ways. */
 import { Duplex } from "node:stream";
 import type { TcpConnection, TcpEnd, TcpUpper } from "./tcp.ts";
-import { copyOf } from "./words.ts";
 
 export class GuestStream extends Duplex implements TcpUpper {
   /** Set by whoever makes both. */
@@ -75,8 +74,7 @@ export class GuestStream extends Duplex implements TcpUpper {
   }
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
-    // A writer may use its buffer again as soon as `done` is called; what is queued here lives longer.
-    this.connection.write(copyOf(chunk));
+    this.connection.write(chunk);
     if (this.connection.room > 0 || this.isOver) done();
     else this.written = done;
   }

@@ -1,17 +1,19 @@
 /**
- * Bytes that were sent and are not acknowledged, and bytes that wait to be sent: a list of the blocks they came in.
- * Large blocks are kept as they are and copied once, into a frame; small ones are gathered, so that a server that sends
- * byte by byte does not cost a block for each.
+ * Bytes that were sent and are not acknowledged, and bytes that wait to be sent. They are copied into blocks that all
+ * connections share: all are full but the last.
  */
+import { Blocks } from "../blocks.ts";
 
-const SMALL = 1024;
-const GATHERED = 4096;
+/** Of a queue that was empty: most connections carry little, and there may be many. */
+const SMALL = 4 * 1024;
+/** At most 2 MB are kept for later. */
+const large = new Blocks(16 * 1024, 128);
 
 export class SendQueue {
   private blocks: Uint8Array[] = [];
   /** Bytes of the first block that are gone. */
   private gone = 0;
-  /** The last block is ours, and this much of it is used; 0 when it is not ours. */
+  /** Bytes of the last block that are used. */
   private used = 0;
   private bytes = 0;
 
@@ -19,27 +21,20 @@ export class SendQueue {
     return this.bytes;
   }
 
-  /** Takes the block over: it must not change afterwards. */
-  push(block: Uint8Array): void {
-    this.bytes += block.length;
-    if (block.length === 0) return;
-    if (block.length > SMALL) {
-      this.trimLast();
-      this.blocks.push(block);
-      this.used = 0;
-      return;
+  push(bytes: Uint8Array): void {
+    this.bytes += bytes.length;
+    for (let from = 0; from < bytes.length; ) {
+      let last = this.blocks[this.blocks.length - 1];
+      if (!last || this.used === last.length) {
+        last = last || bytes.length > SMALL ? large.take() : new Uint8Array(SMALL);
+        this.blocks.push(last);
+        this.used = 0;
+      }
+      const part = Math.min(bytes.length - from, last.length - this.used);
+      last.set(from === 0 && part === bytes.length ? bytes : bytes.subarray(from, from + part), this.used);
+      this.used += part;
+      from += part;
     }
-    const last = this.used > 0 ? this.blocks[this.blocks.length - 1] : undefined;
-    if (last && this.used + block.length <= last.length) {
-      last.set(block, this.used);
-      this.used += block.length;
-      return;
-    }
-    this.trimLast();
-    const fresh = new Uint8Array(GATHERED);
-    fresh.set(block);
-    this.blocks.push(fresh);
-    this.used = block.length;
   }
 
   /** Copies `length` bytes from `offset` on to `target`. */
@@ -65,28 +60,23 @@ export class SendQueue {
   /** Forgets the first bytes. */
   drop(length: number): void {
     this.bytes -= length;
+    if (this.bytes === 0) return this.clear();
     this.gone += length;
-    let first = this.blocks[0];
+    let first = this.blocks[0] as Uint8Array;
     let whole = 0;
-    while (first && this.gone >= first.length) {
+    while (this.gone >= first.length) {
       this.gone -= first.length;
-      first = this.blocks[++whole];
+      large.give(first);
+      first = this.blocks[++whole] as Uint8Array;
     }
     if (whole > 0) this.blocks.splice(0, whole);
-    if (this.bytes === 0) this.clear();
   }
 
   clear(): void {
+    for (const block of this.blocks) large.give(block);
     this.blocks = [];
     this.gone = 0;
     this.used = 0;
     this.bytes = 0;
-  }
-
-  /** Blocks are counted by their lengths: the unused end of a gathering block must go before another follows it. */
-  private trimLast(): void {
-    if (this.used === 0) return;
-    const at = this.blocks.length - 1;
-    this.blocks[at] = (this.blocks[at] as Uint8Array).subarray(0, this.used);
   }
 }

@@ -5,6 +5,11 @@ import type { TcpConnection, TcpEnd, TcpUpper } from "./tcp.ts";
 /** Segments of a turn are gathered into blocks: a write for each would cost more than copying them. */
 const SMALL_BLOCK = 4 * 1024;
 const LARGE_BLOCK = 64 * 1024;
+/**
+ * What all servers' bytes are read into: they are copied from here at once. Node would make a block for each read, and keep
+ * it as long as a byte of it waits.
+ */
+const READ_BLOCK = Buffer.allocUnsafeSlow(64 * 1024);
 /** After the guest's side is over, a server that takes nothing for so long loses the rest. */
 const LINGER_MS = 120_000;
 
@@ -46,6 +51,14 @@ export class TcpOutward implements TcpUpper {
       keepAlive: true,
       // A literal address it must be: a name looked up here would be another one than the policy has seen.
       lookup: (_name, _options, callback) => callback(new Error("not an address"), "", 4),
+      onread: {
+        buffer: READ_BLOCK,
+        callback: (length) => {
+          this.connection?.write(READ_BLOCK.subarray(0, length));
+          if (this.connection?.room === 0) socket.pause();
+          return true;
+        },
+      },
     });
     const { socket } = this;
     socket.setTimeout(connectMs);
@@ -59,11 +72,6 @@ export class TcpOutward implements TcpUpper {
     socket.on("timeout", () => {
       if (!this.isConnected) this.fail("ETIMEDOUT");
       else socket.destroy();
-    });
-    socket.on("data", (chunk: Buffer) => {
-      if (!this.connection) return;
-      this.connection.write(chunk);
-      if (this.connection.room === 0) socket.pause();
     });
     socket.on("end", () => {
       this.hasServerEnded = true;

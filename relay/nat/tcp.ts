@@ -247,10 +247,10 @@ export class TcpConnection {
     return this.next;
   }
 
-  /** Sends bytes; the block must not change afterwards. */
-  write(block: Uint8Array): void {
+  /** Sends a copy of the bytes. */
+  write(bytes: Uint8Array): void {
     if (this.finWanted || this.state === "CLOSED" || this.state === "TIME-WAIT") return;
-    this.queue.push(block);
+    this.queue.push(bytes);
     this.output();
   }
 

@@ -427,21 +427,27 @@ describe("TCP segments", () => {
 });
 
 describe("queues", () => {
-  it("of sending hold blocks of all sizes", () => {
-    const queue = new SendQueue();
-    let all = Buffer.alloc(0);
+  it("of sending hold blocks of all sizes, and none of another queue", () => {
+    const queues = Array.from({ length: 3 }, () => ({ queue: new SendQueue(), all: Buffer.alloc(0) }));
     let state = 1;
     const random = (n: number): number => {
       state = (Math.imul(state, 1103515245) + 12345) >>> 0;
       return (state >>> 8) % n;
     };
-    for (let i = 0; i < 5000; i++) {
-      const block = Buffer.from(Array.from({ length: random(4) === 0 ? random(3000) : random(40) }, () => random(256)));
+    for (let i = 0; i < 6000; i++) {
+      const one = queues[random(queues.length)] as (typeof queues)[number];
+      const { queue } = one;
+      const most = [40, 40, 3000, 20_000][random(4)] as number;
+      // The queue keeps a copy: whoever reads from a server uses his memory again.
+      const block = Buffer.alloc(random(most), random(256));
+      for (let at = random(16); at < block.length; at += 1 + random(512)) block[at] = random(256);
       queue.push(block);
-      all = Buffer.concat([all, block]);
-      const drop = random(all.length + 1) >> random(3);
+      one.all = Buffer.concat([one.all, block]);
+      block.fill(0);
+      const drop = random(one.all.length + 1) >> random(3);
       queue.drop(drop);
-      all = all.subarray(drop);
+      one.all = one.all.subarray(drop);
+      const { all } = one;
       expect(queue.length).toBe(all.length);
       if (all.length === 0) continue;
       const from = random(all.length);
