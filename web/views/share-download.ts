@@ -47,6 +47,11 @@ function commandOf(kind: ExportKind, name: string, memoryMb: number, actions: Ac
   }
 }
 
+/** Lines break between words alone: not after the hyphen of "-hda". */
+function wordsOf(command: string): (string | HTMLElement)[] {
+  return command.split(" ").flatMap((word, at) => [...(at > 0 ? [" "] : []), el("span", {}, word)]);
+}
+
 /** Null where there is no saved machine that could go along. */
 function createSnapshotChoice(text: Text, { snapshots }: AppState): HTMLSelectElement | null {
   const rows = snapshots.rows.filter(({ unfit }) => unfit === null);
@@ -127,7 +132,7 @@ function createRow(
       "p",
       { className: "download-command" },
       el("span", {}, words.runIt),
-      el("code", { dataset: { testid: `command-${kind}` } }, command),
+      el("code", { dataset: { testid: `command-${kind}` } }, ...wordsOf(command)),
       copy,
     ),
     snapshot && el("label", { className: "labelled" }, words.withSnapshot, snapshot),
