@@ -7,7 +7,7 @@
  *   buffers   the largest of them the pages of memory that are not zero, one after the other
  */
 
-import type { Internals } from "./machine-internals.ts";
+import type { Cpu, Internals } from "./machine-internals.ts";
 
 /** v86's machine, as far as it is used. */
 export interface StateSource {
@@ -105,13 +105,18 @@ export function restoreState({ v86 }: Internals, state: ArrayBuffer): () => void
   } finally {
     cpu.zero_memory = clear;
   }
+  const startClocks = holdClocks(cpu);
+  startClocks();
+  return startClocks;
+}
+
+/** Keeps the time of a machine that stands. @returns what is to be called when it goes on */
+export function holdClocks(cpu: Cpu): () => void {
   cpu.store_current_tsc();
   const [low = 0, high = 0] = cpu.current_tsc;
-  const startClocks = (): void => {
+  return () => {
     cpu.set_tsc(low, high);
     for (let counter = 0; counter < COUNTERS; counter += 1)
       cpu.devices.pit.counter_start_time[counter] = performance.now();
   };
-  startClocks();
-  return startClocks;
 }

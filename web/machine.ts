@@ -5,10 +5,10 @@
  */
 import { V86 } from "v86";
 import { type DriveDevice, placeholder, plugDrives } from "./drives.ts";
-import { listenToWaiting } from "./hand-over.ts";
+import { type Delivery, listenToWaiting } from "./hand-over.ts";
 import type { UnpackedKernel } from "./kernel.ts";
 import type { Internals, Ports, ScreenAdapter, VirtQueue } from "./machine-internals.ts";
-import { restoreState, saveState, saveStateNow } from "./machine-state.ts";
+import { holdClocks, restoreState, saveState, saveStateNow } from "./machine-state.ts";
 import { offerOffloads, sendFrames } from "./network-card.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
@@ -72,11 +72,13 @@ export interface Machine {
   sendFrame(frame: Uint8Array): void;
   pause(): Promise<void>;
   resume(): void;
+  /** Lets a machine that waits go on, with a project's files. */
+  handOver(delivery: Delivery, drives: readonly (DriveDevice | null)[]): void;
   /**
-   * Lets a machine that waits go on, with a project's files.
-   * @param files as the builder's `composeDelta` makes them
+   * Has a machine that waits take files, and wait again: it runs meanwhile, and its clocks stand still afterwards.
+   * @throws Error "Cannot hand over files: …"; of no use is a machine then
    */
-  handOver(files: Uint8Array, drives: readonly (DriveDevice | null)[]): void;
+  takeIn(delivery: Delivery): Promise<void>;
   /** Ends the machine for good and frees its memory. */
   stop(): Promise<void>;
   /** The state of the machine, which must be paused and its drives at rest; it stays paused. */
@@ -170,12 +172,19 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     await stop();
     throw error;
   });
-  const startClocks = state && restoreState(internals, state);
+  let startClocks = state && restoreState(internals, state);
   drives.connect();
+  let taking: { resolve(): void; reject(error: Error): void } | null = null;
   const waiting = listenToWaiting(cpu, {
-    onWaiting: () => options.onWaiting?.(),
+    onWaiting() {
+      taking?.resolve();
+      options.onWaiting?.();
+    },
     onRun: () => options.onHandedOver?.(),
-    onTrouble: (what) => options.onTrouble?.(what),
+    onTrouble(what) {
+      taking?.reject(new Error(`Cannot hand over files: ${what}`));
+      options.onTrouble?.(what);
+    },
   });
   listenToBios(cpu.io, options.onBios);
   emulator.add_listener("serial0-output-byte", batchBytes(options.onSerial));
@@ -206,13 +215,28 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     },
     pause: () => emulator.stop(),
     resume: () => void emulator.run(),
-    handOver(files, devices) {
+    handOver(delivery, devices) {
       drives.plug(devices);
-      waiting.give({ files, disks: devices.filter((device) => device !== null).length });
+      waiting.give(delivery, { disks: devices.filter((device) => device !== null).length });
       startClocks?.();
       void emulator.run();
     },
+    async takeIn(delivery) {
+      waiting.give(delivery, null);
+      startClocks?.();
+      try {
+        await new Promise<void>((resolve, reject) => {
+          taking = { resolve, reject };
+          void emulator.run();
+        });
+      } finally {
+        taking = null;
+        await emulator.stop();
+        startClocks = holdClocks(cpu);
+      }
+    },
     stop: async () => {
+      taking?.reject(new Error("Cannot hand over files: the machine is switched off"));
       channel.stop();
       await stop();
     },

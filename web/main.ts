@@ -149,6 +149,7 @@ async function start(): Promise<void> {
   const recipe = (): BootRecipe => {
     const { files, commandLine, memoryMb, network: wanted, kernel = null } = workspace.project;
     return {
+      projectId: workspace.project.id,
       overlay: files,
       commandLine: wishes.commandLine ?? commandLine,
       memoryMb: wishes.memoryMb ?? memoryMb,
@@ -186,7 +187,8 @@ async function start(): Promise<void> {
       return result;
     },
     async composeDelta(request, options) {
-      if (request.overlay.length > 0 || defaultDelta === null) return builder.composeDelta(request, options);
+      const isDefault = request.overlay.length === 0 && request.present === null;
+      if (!isDefault || defaultDelta === null) return builder.composeDelta(request, options);
       return { ok: true, bytes: Uint8Array.from(atob(defaultDelta), (letter) => letter.charCodeAt(0)), buildMs: 0 };
     },
     loadMachine,
@@ -338,6 +340,7 @@ async function start(): Promise<void> {
       network.refresh();
       snapshots.refresh();
       share.refresh();
+      session.expect(recipe());
     }),
   );
   workspace.open(project.id);

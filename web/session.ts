@@ -18,9 +18,12 @@ import { memoryCommandLine } from "./project.ts";
 import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
 import type { MachineFiles, SystemFiles } from "./system.ts";
 import type { ColdReason, MachineEvents, WarmBoots, WarmWish } from "./warm.ts";
+import { createWarmFiles, type WarmProject } from "./warm-files.ts";
 
 /** What a machine is made of: the parts of a project that decide how it boots. */
 export interface BootRecipe {
+  /** What tells the project from others; "" when nobody knows. */
+  projectId: string;
   overlay: BuildRequest["overlay"];
   commandLine: string;
   memoryMb: number;
@@ -65,7 +68,7 @@ export interface SessionEnvironment {
     options: { signal: AbortSignal; onProgress(progress: BuildProgress): void },
   ): Promise<BuildResult>;
   /** What a warm boot hands over. */
-  composeDelta(request: DeltaRequest, options: { signal: AbortSignal }): Promise<DeltaResult>;
+  composeDelta(request: DeltaRequest, options: { signal?: AbortSignal }): Promise<DeltaResult>;
   loadMachine(): Promise<MachineFiles>;
   loadSystem(): Promise<SystemFiles>;
   warm: WarmBoots;
@@ -95,6 +98,8 @@ export interface SessionEnvironment {
 export interface Session {
   /** Resolves at the first prompt. @throws Error with the problem's sentence when no shell comes. */
   boot(recipe: BootRecipe, mode: BootMode): Promise<{ promptMs: number }>;
+  /** Says what the next boot will probably be asked for: part of its work may be done before. */
+  expect(recipe: BootRecipe): void;
   /**
    * Stops the machine for a moment and saves it, while its disks are at rest; then it goes on.
    * @param atRest what has to be done with the disks just then
@@ -142,6 +147,8 @@ const PATIENCE_MS = 60_000;
 const SHUTDOWN_MS = 8_000;
 /** After a prompt the shell and what the init scripts have left in the background come to rest for so long. */
 const SPARE_MS = 1_500;
+/** An edit is over when nothing more has come for so long. */
+const EDIT_MS = 400;
 /** A guest that is about to end may write what it has not written yet for this long. */
 const SYNC_MS = 5_000;
 const PROBLEM_LINES = 12;
@@ -180,6 +187,9 @@ export function createSession(environment: SessionEnvironment): Session {
   let run: Run | null = null;
   let terminalSize: { columns: number; rows: number } | null = null;
   let keyboard = false;
+  let expected: BootRecipe | null = null;
+  let expecting: ReturnType<typeof setTimeout> | undefined;
+  const files = createWarmFiles(environment.warm, (request) => environment.composeDelta(request, {}));
 
   const emit = (change: Partial<MachineState>): void => {
     state = { ...state, ...change };
@@ -277,9 +287,14 @@ export function createSession(environment: SessionEnvironment): Session {
     setTimeout(() => {
       if (run !== on || on.ended) return;
       // What cannot be made is not missed: the next boot is a cold one.
-      if (on.mode === "warm") void warm.keepSpare(wish).catch(() => {});
+      if (on.mode === "warm") void warm.keepSpare(wish).then(handAhead, () => {});
       else void warm.makeOwn(wish).catch(() => {});
     }, SPARE_MS);
+  };
+
+  /** The machine that waits takes the files of the project as it is. */
+  const handAhead = (): void => {
+    if (expected && state.status !== "building" && state.status !== "booting") files.handAhead(projectOf(expected));
   };
 
   /** What a machine tells of itself. */
@@ -375,7 +390,7 @@ export function createSession(environment: SessionEnvironment): Session {
     const elapsed = (): number => performance.now() - startedAt;
     begin(on, null);
     const [delta, reason, plugged] = await Promise.all([
-      environment.composeDelta({ overlay: recipe.overlay, memoryMb: recipe.memoryMb }, optionsOf(on)),
+      files.compose(projectOf(recipe), (request) => environment.composeDelta(request, optionsOf(on))),
       environment.warm.prepare(wish),
       environment.plugIn("warm", optionsOf(on)).catch(sentence),
     ]);
@@ -407,7 +422,7 @@ export function createSession(environment: SessionEnvironment): Session {
     on.watch.enter("files", elapsed());
     on.lastOutputAt = performance.now();
     emit({ phase: "files" });
-    machine.handOver(delta.bytes, plugged.drives);
+    machine.handOver(delta.delivery, plugged.drives);
     return null;
   };
 
@@ -531,8 +546,14 @@ export function createSession(environment: SessionEnvironment): Session {
     get timeline() {
       return run?.watch.timeline ?? [];
     },
+    expect(recipe) {
+      expected = recipe;
+      clearTimeout(expecting);
+      expecting = setTimeout(handAhead, EDIT_MS);
+    },
     async boot(recipe, mode) {
       const previous = run;
+      expected = recipe;
       const { on, prompt } = newRun(recipe, mode, createBootWatch());
       run = on;
       if (previous) {
@@ -585,7 +606,7 @@ export function createSession(environment: SessionEnvironment): Session {
       const previous = run;
       const [system, image] = await Promise.all([environment.loadMachine(), load.state()]);
       if (run !== previous) throw new Error("Cannot restore the machine: another one was started meanwhile");
-      const recipe = { ...built, commandLine, memoryMb, card };
+      const recipe = { ...built, projectId: "", commandLine, memoryMb, card };
       const { on } = newRun(recipe, mode, createBootWatch({ timeline, promptMs }));
       run = on;
       on.settle.resolve({ promptMs });
@@ -673,6 +694,10 @@ export function createSession(environment: SessionEnvironment): Session {
 
 function wishOf({ commandLine, memoryMb, card, kernel }: BootRecipe): WarmWish {
   return { commandLine: commandLine.trim(), memoryMb, card, kernel };
+}
+
+function projectOf(recipe: BootRecipe): WarmProject {
+  return { wish: wishOf(recipe), overlay: recipe.overlay, id: recipe.projectId };
 }
 
 function sentence(error: unknown): string {

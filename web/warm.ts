@@ -39,7 +39,9 @@ export interface WarmBoots {
   keepSpare(wish: WarmWish): Promise<void>;
   /** After a cold boot: makes a state for the next one of its kind, where one can serve. */
   makeOwn(wish: WarmWish): Promise<void>;
-  /** Ends the spare. */
+  /** The spare, made or being made. */
+  spare(): Promise<Spare> | null;
+  /** Ends it. */
   drop(): Promise<void>;
 }
 
@@ -54,7 +56,7 @@ export interface WarmParts {
   newScreen(): HTMLElement | null;
 }
 
-interface Spare extends WarmMachine {
+export interface Spare extends WarmMachine {
   kind: string;
   events: { target: MachineEvents | null };
 }
@@ -142,6 +144,7 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
       const state = await find(wish);
       if (state === "memory" || state === "command-line" || state === "kernel") await own.make(wish);
     },
+    spare: () => spare,
     drop,
   };
 }
@@ -151,7 +154,7 @@ export function isAsBuilt({ card, commandLine, kernel }: WarmWish): boolean {
   return card === "virtio" && commandLine === DEFAULT_COMMAND_LINE && !kernel;
 }
 
-function kindOf({ memoryMb, commandLine, card, kernel }: WarmWish): string {
+export function kindOf({ memoryMb, commandLine, card, kernel }: WarmWish): string {
   return `${memoryMb} ${card} ${kernel?.sha256 ?? ""} ${commandLine}`;
 }
 

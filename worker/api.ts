@@ -59,15 +59,34 @@ export interface BuildRequest {
   memoryMb: number;
 }
 
+/**
+ * An overlay without the contents of its files, which stay with the page: what a warm boot has to do follows from how long
+ * they are and which of them are the same.
+ */
+export type Outline = ReadonlyArray<OutlinedFile | Exclude<ProjectFile, { kind: "file" }> | DeletedFile>;
+
+export type OutlinedFile = Attributes & {
+  kind: "file";
+  /** Length in bytes. */
+  size: number;
+  /** A number that no other content has. */
+  content: number;
+};
+
 /** What a warm boot hands over of a project. */
 export interface DeltaRequest {
-  overlay: Overlay;
+  overlay: Outline;
+  /** What the machine has been handed before; null: nothing, its /init included. */
+  present: Outline | null;
   /** The guest's memory in MiB: what an initramfs could not bring into it is refused here too. */
   memoryMb: number;
 }
 
-/** The records of kernel-build/warm/waiter.c, in batches: a length in four bytes before each. */
-export type DeltaResult = { ok: true; bytes: Uint8Array<ArrayBuffer>; buildMs: number } | BuildFailure;
+/**
+ * Batches of records with gaps for the files' contents (worker/format/hand-over.ts). Null: a machine that has `present`
+ * cannot become that, one that has nothing can.
+ */
+export type DeltaResult = { ok: true; bytes: Uint8Array<ArrayBuffer> | null; buildMs: number } | BuildFailure;
 
 /** Where a build is. `done` and `total` are bytes for "fetch", entries for "tree" and "pack", bytes for "compress". */
 export interface BuildProgress {

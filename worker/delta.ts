@@ -2,7 +2,7 @@
  * What a warm boot has to hand over: the difference between a project's root file system and the default one, which is
  * unpacked in the machine already. The default files themselves are not needed for it, only a list of them.
  */
-import type { DeltaRequest } from "./api.ts";
+import type { DeltaRequest, Outline, Overlay } from "./api.ts";
 import { FileTree, type TreeEntry } from "./format/file-tree.ts";
 import { encodeHandOver, type HandOverStep } from "./format/hand-over.ts";
 import { checkMemory } from "./initramfs.ts";
@@ -48,20 +48,67 @@ export function listTree(tree: FileTree): Listing {
 }
 
 /**
+ * @returns batches of worker/format/hand-over.ts, for a machine that has the default files and `present`; null when it
+ * wants a default file back that it has not any more, whose content is not known here
  * @throws FormatError and MemoryError for what the builder of an initramfs refuses, in the same words
  */
-export function composeDelta(listing: Listing, { overlay, memoryMb }: DeltaRequest): Uint8Array<ArrayBuffer> {
+export function composeDelta(
+  listing: Listing,
+  { overlay, present, memoryMb }: DeltaRequest,
+): Uint8Array<ArrayBuffer> | null {
+  const contents = new Contents();
   const base = readListing(listing);
-  const tree = new FileTree();
-  for (const entry of base.values()) tree.replace(entry);
-  applyOverlay(tree, overlay);
+  const had = contents.lay(base, present ?? []);
+  const tree = contents.lay(base, overlay);
   checkMemory(tree, memoryMb);
-  base.delete(WAITING);
-  return encodeHandOver(compare(base, tree));
+  if (!present) had.remove(WAITING);
+  const numberOf = (content: Uint8Array): number | undefined => contents.numberOf(content);
+  const steps = compare(had, tree, numberOf);
+  const isLost = ({ path, ...entry }: TreeEntry): boolean =>
+    entry.kind === "file" && path !== WAITING && numberOf(entry.content) === undefined;
+  if (steps.some((item) => item.step === "make" && isLost(item.entry))) return null;
+  return encodeHandOver(steps, numberOf);
 }
 
-function readListing(listing: Listing): Map<string, TreeEntry> {
-  return new Map(listing.map((listed) => [listed[0], readEntry(listed)]));
+/** Stands in for the contents that the page keeps: for each an array of its own, as long as it is. */
+class Contents {
+  readonly #arrays = new Map<number, Uint8Array>();
+  readonly #numbers = new Map<Uint8Array, number>();
+  #zeros = new Uint8Array();
+
+  numberOf(content: Uint8Array): number | undefined {
+    return this.#numbers.get(content);
+  }
+
+  /** The default files with an overlay over them. */
+  lay(base: readonly TreeEntry[], outline: Outline): FileTree {
+    const tree = new FileTree();
+    for (const entry of base) tree.replace(entry);
+    applyOverlay(
+      tree,
+      outline.map((file): Overlay[number] => {
+        if (file.kind !== "file") return file;
+        const { size, content, ...attributes } = file;
+        return { ...attributes, content: this.#array(content, size) };
+      }),
+    );
+    return tree;
+  }
+
+  #array(number: number, size: number): Uint8Array {
+    const known = this.#arrays.get(number);
+    if (known) return known;
+    // Nobody reads them: they may all be the same memory.
+    if (this.#zeros.length < size) this.#zeros = new Uint8Array(size);
+    const array = this.#zeros.subarray(0, size);
+    this.#arrays.set(number, array);
+    this.#numbers.set(array, number);
+    return array;
+  }
+}
+
+function readListing(listing: Listing): TreeEntry[] {
+  return listing.map(readEntry);
 }
 
 /** A file gets as many zeros as it is long: their number counts, and that they are the very same array. */
@@ -77,23 +124,25 @@ function readEntry([path, kind, mode, uid, gid, mtime, more]: ListedEntry): Tree
   return { ...attributes, kind: "device", device: kind, major, minor };
 }
 
-function compare(base: ReadonlyMap<string, TreeEntry>, tree: FileTree): HandOverStep[] {
+function compare(had: FileTree, tree: FileTree, numberOf: (content: Uint8Array) => number | undefined): HandOverStep[] {
   const removals: HandOverStep[] = [];
   const makings: HandOverStep[] = [];
   const touched = new Set(TOUCHED);
-  for (const present of base.values()) {
+  for (const present of had.sorted()) {
     const wanted = tree.get(present.path);
     if (wanted && stays(present, wanted)) continue;
-    removals.push({ step: "remove", path: present.path });
+    // What was handed over before is a version of a file that was never booted: nothing of it stays in the memory.
+    const isHanded = present.kind === "file" && numberOf(present.content) !== undefined;
+    removals.push(isHanded ? { step: "wipe", entry: present } : { step: "remove", path: present.path });
     touched.add(parentOf(present.path));
   }
   for (const wanted of tree.sorted()) {
-    const present = base.get(wanted.path);
+    const present = had.get(wanted.path);
     if (present && stays(present, wanted)) {
       if (!hasSameAttributes(present, wanted)) makings.push({ step: "set", entry: wanted });
       continue;
     }
-    makings.push({ step: "make", entry: wanted });
+    makings.push({ step: "make", entry: wanted, parent: tree.get(parentOf(wanted.path)) });
     touched.add(parentOf(wanted.path));
   }
   // What happens in a directory changes its time, so that is set when nothing more happens.

@@ -45,8 +45,9 @@ const api: BuilderApi = {
     return result.ok ? transfer(result, [result.bytes.buffer]) : result;
   },
   async composeDelta(request) {
-    const result = await buildDelta(request, listing, begin());
-    return result.ok ? transfer(result, [result.bytes.buffer]) : result;
+    // It takes a moment, and may be asked for while a disk is built.
+    const result = await buildDelta(request, listing, never);
+    return result.ok && result.bytes ? transfer(result, [result.bytes.buffer]) : result;
   },
   async buildDisk(request, onProgress) {
     return handOver(await buildDisk(request, inputs, begin(), onProgress));

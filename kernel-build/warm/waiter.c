@@ -11,8 +11,10 @@
  * A record is words of 32 bits, little endian: what it is, its length in bytes with these two words, and then
  *
  *   REMOVE      path                                                (a directory must be empty)
+ *   WIPE        size path                                           (removes a file, and zeros what it had in memory)
  *   DIRECTORY   mode uid gid mtime path                             (one that is there only gets the attributes)
- *   FILE        mode uid gid mtime size path                        (its content follows in DATA records)
+ *   ENTER       path                                                (of the directory in which files are made next)
+ *   FILE        mode uid gid mtime size name                        (its content follows in DATA records)
  *   DATA        length bytes
  *   SYMLINK     mode uid gid mtime path target
  *   DEVICE      mode (with the kind) uid gid mtime major minor path
@@ -23,6 +25,9 @@
  *   DISK        minor: waits for the disk with that number, and for its partitions
  *   RUN         becomes /init
  *
+ * Of what is made, an owner and a group of 0xffffffff are left as they are. What a call sets that makes something is not set
+ * again: each of thousands of files costs four calls.
+ *
  * Paths end in a zero byte; records fill up to whole words and none crosses the buffer's end.
  * Limitations: one processor, one thread, no C library; the system calls of 32-bit x86 Linux.
  */
@@ -30,15 +35,16 @@
 #define PORT 0x0540
 #define BUFFER_BYTES (1 << 20)
 
-enum { REMOVE = 1, DIRECTORY, FILE, DATA, SYMLINK, DEVICE, ATTRIBUTES, CLOCK, ENTROPY, CARD, DISK, RUN };
+enum { REMOVE = 1, DIRECTORY, FILE, DATA, SYMLINK, DEVICE, ATTRIBUTES, CLOCK, ENTROPY, CARD, DISK, RUN, ENTER, WIPE };
 
 typedef unsigned int word;
 typedef int number;
 
 /* arch/x86/entry/syscalls/syscall_32.tbl */
 enum {
-  SYS_WRITE = 4, SYS_OPEN = 5, SYS_CLOSE = 6, SYS_UNLINK = 10, SYS_EXECVE = 11, SYS_MKNOD = 14, SYS_CHMOD = 15,
-  SYS_MOUNT = 21, SYS_MKDIR = 39, SYS_RMDIR = 40, SYS_UMOUNT = 52, SYS_IOCTL = 54, SYS_SYMLINK = 83, SYS_MUNMAP = 91,
+  SYS_WRITE = 4, SYS_OPEN = 5, SYS_CLOSE = 6, SYS_UNLINK = 10, SYS_EXECVE = 11, SYS_CHDIR = 12, SYS_MKNOD = 14, SYS_CHMOD = 15,
+  SYS_MOUNT = 21, SYS_MKDIR = 39, SYS_RMDIR = 40, SYS_UMOUNT = 52, SYS_IOCTL = 54, SYS_UMASK = 60,
+  SYS_SYMLINK = 83, SYS_MUNMAP = 91,
   SYS_IOPERM = 101, SYS_SYSINFO = 116, SYS_NANOSLEEP = 162, SYS_MMAP = 192, SYS_LCHOWN = 198, SYS_FCHOWN = 207,
   SYS_FCHMOD = 94, SYS_SOCKET = 359, SYS_CLOCK_SETTIME64 = 404, SYS_UTIMENSAT64 = 412
 };
@@ -67,8 +73,9 @@ static word in(word port) {
 static char buffer[BUFFER_BYTES] __attribute__((aligned(4096)));
 static char **arguments, **environment;
 static int randomness;
+static word umask;
 /* The file whose content is under way. */
-static struct { number handle; const word *attributes; word left; word kept[4]; } file;
+static struct { number handle; word left; word kept[4]; } file;
 
 /* The page ends a machine that says this. */
 static void fail(word record, number error) {
@@ -85,6 +92,8 @@ static void pause_ms(word ms) {
   call(SYS_NANOSLEEP, ADDRESS(time), 0, 0, 0, 0);
 }
 
+static int is_given(const word *attributes) { return (attributes[1] & attributes[2]) != 0xffffffff; }
+
 struct time64 { word low, high, nanoseconds, nanoseconds_high; };
 
 /* By path, or of the open file when path is 0. Times before owner and mode would be of no use: those change none. */
@@ -95,7 +104,7 @@ static void set_mtime(word record, number handle, const char *path, word mtime) 
 
 /* attributes: mode uid gid mtime. A change of the owner clears setuid, so the mode comes after it. */
 static void set_attributes(word record, const char *path, const word *attributes, int is_link) {
-  must(record, call(SYS_LCHOWN, ADDRESS(path), attributes[1], attributes[2], 0, 0));
+  if (is_given(attributes)) must(record, call(SYS_LCHOWN, ADDRESS(path), attributes[1], attributes[2], 0, 0));
   if (!is_link) must(record, call(SYS_CHMOD, ADDRESS(path), attributes[0] & 07777, 0, 0, 0));
   set_mtime(record, HERE, path, attributes[3]);
 }
@@ -106,9 +115,25 @@ static void remove(const char *path) {
   must(REMOVE, result);
 }
 
+/* A file's pages stay the same when it is written over; those that are given back are not cleared. */
+static void wipe(const word *body) {
+  static char zeros[1 << 16];
+  const char *path = (const char *)(body + 1);
+  word left = body[0];
+  number handle = must(WIPE, call(SYS_OPEN, ADDRESS(path), WRITE_ONLY, 0, 0, 0));
+  while (left > 0) {
+    word length = left < sizeof zeros ? left : sizeof zeros;
+    left -= (word)must(WIPE, call(SYS_WRITE, handle, ADDRESS(zeros), length, 0, 0));
+  }
+  call(SYS_CLOSE, handle, 0, 0, 0, 0);
+  must(WIPE, call(SYS_UNLINK, ADDRESS(path), 0, 0, 0, 0));
+}
+
 static void finish_file(void) {
-  must(FILE, call(SYS_FCHOWN, file.handle, file.kept[1], file.kept[2], 0, 0));
-  must(FILE, call(SYS_FCHMOD, file.handle, file.kept[0] & 07777, 0, 0, 0));
+  if (is_given(file.kept)) {
+    must(FILE, call(SYS_FCHOWN, file.handle, file.kept[1], file.kept[2], 0, 0));
+    must(FILE, call(SYS_FCHMOD, file.handle, file.kept[0] & 07777, 0, 0, 0));
+  }
   set_mtime(FILE, file.handle, 0, file.kept[3]);
   call(SYS_CLOSE, file.handle, 0, 0, 0, 0);
 }
@@ -117,7 +142,7 @@ static void begin_file(const word *body) {
   int index;
   for (index = 0; index < 4; index++) file.kept[index] = body[index];
   file.left = body[4];
-  file.handle = must(FILE, call(SYS_OPEN, ADDRESS(body + 5), WRITE_ONLY | CREATE | EXCLUSIVE, 0600, 0, 0));
+  file.handle = must(FILE, call(SYS_OPEN, ADDRESS(body + 5), WRITE_ONLY | CREATE | EXCLUSIVE, body[0] & 07777, 0, 0));
   if (file.left == 0) finish_file();
 }
 
@@ -211,6 +236,8 @@ static void wait_for_disk(word minor) {
 /* What this program has opened is gone, its memory goes with the exec: the next one finds what the kernel gave this one. */
 static void run(void) {
   call(SYS_CLOSE, randomness, 0, 0, 0, 0);
+  call(SYS_UMASK, umask, 0, 0, 0, 0);
+  must(RUN, call(SYS_CHDIR, ADDRESS("/"), 0, 0, 0, 0));
   must(RUN, call(SYS_IOPERM, PORT, 8, 0, 0, 0));
   number result = call(SYS_EXECVE, ADDRESS("/init"), ADDRESS(arguments), ADDRESS(environment), 0, 0);
   call(SYS_IOPERM, PORT, 8, 1, 0, 0);
@@ -221,6 +248,7 @@ static void perform(word *record) {
   word *body = record + 2;
   switch (record[0]) {
     case REMOVE: remove((const char *)body); break;
+    case WIPE: wipe(body); break;
     case DIRECTORY: make_directory(body); break;
     case FILE: begin_file(body); break;
     case DATA: fill_file((const char *)(body + 1), body[0]); break;
@@ -232,6 +260,7 @@ static void perform(word *record) {
     case CARD: set_card((const char *)body); break;
     case DISK: if (body[0] == 0xffffffff) find_disks(); else wait_for_disk(body[0]); break;
     case RUN: run(); break;
+    case ENTER: must(ENTER, call(SYS_CHDIR, ADDRESS(body), 0, 0, 0, 0)); break;
     default: fail(record[0], -EINVAL);
   }
 }
@@ -265,6 +294,7 @@ static void prepare(void) {
   word at;
   const char *node = "/dev/.random";
   remove("/init");
+  umask = (word)call(SYS_UMASK, 0, 0, 0, 0, 0);
   must(0, call(SYS_MKNOD, ADDRESS(node), CHARACTER | 0600, device_number(1, 8), 0, 0));
   randomness = must(0, call(SYS_OPEN, ADDRESS(node), 2, 0, 0, 0));
   must(0, call(SYS_UNLINK, ADDRESS(node), 0, 0, 0, 0));

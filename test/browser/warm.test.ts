@@ -60,6 +60,28 @@ describe("a warm boot", () => {
     await page.context().close();
   }, 180_000);
 
+  it("has the files ahead that were there while the machine waited, and the last edits as well", async () => {
+    const page = await site.open();
+    const bootAt = await page.evaluate(async () => {
+      for (const name of ["kept", "changed", "removed"])
+        await window.smartos.writeFile(`/srv/${name}`, `${name} first`);
+      await new Promise((resolve) => setTimeout(resolve, 6000));
+      await window.smartos.writeFile("/srv/changed", "changed last");
+      await window.smartos.removeFile("/srv/removed");
+      await window.smartos.writeFile("/srv/added", "added last");
+      const now = Date.now() / 1000;
+      await window.smartos.boot({ mode: "warm" });
+      return now;
+    });
+    expect(await state(page)).toMatchObject({ boot: "warm", coldReason: null });
+    expect(await run(page, "cd /srv && ls && cat added changed kept")).toBe(
+      "added\nchanged\nkept\nadded lastchanged lastkept first",
+    );
+    expect(Number(await run(page, "stat -c %Z /srv/kept"))).toBeLessThan(bootAt - 1);
+    expect(Number(await run(page, "stat -c %Z /srv/added"))).toBeGreaterThan(bootAt - 1);
+    await page.context().close();
+  }, 120_000);
+
   it("shows the kernel's words in a cold boot when there is no first program", async () => {
     const page = await site.open();
     const message = await page.evaluate(async () => {

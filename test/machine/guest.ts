@@ -8,6 +8,7 @@ import { type DefaultFile, readRootfs } from "../../tools/rootfs.ts";
 import { type Agent, createAgent } from "../../web/agent.ts";
 import { type BootWatch, createBootWatch } from "../../web/boot.ts";
 import type { DriveDevice } from "../../web/drives.ts";
+import type { Delivery } from "../../web/hand-over.ts";
 import { type UnpackedKernel, unpackKernel } from "../../web/kernel.ts";
 import { type Machine, startMachine } from "../../web/machine.ts";
 import { DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "../../web/project.ts";
@@ -82,8 +83,8 @@ export async function bootGuest(options: {
   initramfs?: Uint8Array<ArrayBuffer>;
   /** A machine that goes on where it was saved, after so many commands of its agent. */
   saved?: { state: ArrayBuffer; commands: number };
-  /** The state of a warm boot, and what is handed over. */
-  warm?: { state: ArrayBuffer; files: Uint8Array };
+  /** The state of a warm boot, and what it is handed: all but the last while it goes on waiting. */
+  warm?: { state: ArrayBuffer; deliveries: readonly Delivery[] };
   drives?: readonly (DriveDevice | null)[];
   memoryMb?: number;
   commandLine?: string;
@@ -138,7 +139,8 @@ export async function bootGuest(options: {
       trouble ??= what;
     },
   });
-  if (options.warm) machine.handOver(options.warm.files, options.drives ?? []);
+  for (const delivery of options.warm?.deliveries.slice(0, -1) ?? []) await machine.takeIn(delivery);
+  if (options.warm) machine.handOver(options.warm.deliveries.at(-1) as Delivery, options.drives ?? []);
   if (options.saved) agent.adopt(options.saved.commands);
   return {
     machine,

@@ -7,9 +7,10 @@ import type { Overlay } from "../../worker/api.ts";
 import { bootGuest, buildTestInitramfs, type Guest } from "./guest.ts";
 import { memoryDrive } from "./memory-drive.ts";
 import { file, gone, PROJECTS } from "./projects.ts";
-import { COMMAND_LINE, composeDelta, listing, makeTestState } from "./warm.ts";
+import { COMMAND_LINE, deliverAll, makeTestState } from "./warm.ts";
 
 const MIB = 1024 * 1024;
+const WITH_OTHERS = PROJECTS.map((project, index) => ({ ...project, before: PROJECTS.at(index - 1)?.overlay ?? [] }));
 let state: ArrayBuffer;
 
 /** Paths, kinds, modes, owners, links and contents of everything in the root file system; times of all but directories. */
@@ -21,7 +22,7 @@ find / -xdev -type f -exec md5sum {} + | grep -v -E ' /(var/log/messages|etc/res
  * nice becomes what it starts, and where that is gone, comes and goes again once a second.
  */
 const SYSTEM = `cat /proc/cmdline /proc/mounts; tr '\\0' ' ' </proc/1/cmdline; tr '\\0' '\\n' </proc/1/environ
-ls -l /proc/1/fd | sed 's/.*:[0-9]* //'; grep -v -E 'processes|pending' /proc/1/limits; grep -E 'Cap|Sig[^BQ]|Uid|Groups|NoNew|Seccomp' /proc/1/status; readlink /proc/1/exe /proc/1/cwd /proc/1/root
+ls -l /proc/1/fd | sed 's/.*:[0-9]* //'; grep -v -E 'processes|pending' /proc/1/limits; grep -E 'Umask|FDSize|Cap|Sig[^BQ]|Uid|Groups|NoNew|Seccomp' /proc/1/status; readlink /proc/1/exe /proc/1/cwd /proc/1/root
 ps -o ppid,args | grep -v -E 'kworker|ps -o|sh -c|nice -n|udhcpc|mdev|agent|network|grep|sort|sed' | sed 's/^ *//' | sort
 netstat -ltun 2>/dev/null | sort; cut -d' ' -f1 /proc/modules | sort; hostname; cat /proc/swaps /proc/partitions | sort; cat /sys/class/net/eth0/mtu
 for port in 1344 1348; do grep -c "$port" /proc/ioports; done; cat /proc/sys/kernel/tainted; ls /dev /sys/block`;
@@ -36,15 +37,22 @@ async function settle(guest: Guest): Promise<void> {
   expect(guest.trouble).toBeNull();
 }
 
-async function boot(overlay: Overlay, isWarm: boolean, drives: readonly Uint8Array[] = []): Promise<Guest> {
+/** @param ahead what the machine has been handed before, one after the other, while it was waiting */
+async function boot(
+  overlay: Overlay,
+  isWarm: boolean,
+  drives: readonly Uint8Array[] = [],
+  ahead: readonly Overlay[] = [],
+): Promise<Guest> {
   const options = {
     memoryMb: 128,
     commandLine: COMMAND_LINE,
     drives: drives.map((bytes) => memoryDrive(bytes.slice())),
   };
+  const deliveries = isWarm ? deliverAll([...ahead, overlay], 128) : [];
   const guest = await bootGuest(
     isWarm
-      ? { ...options, warm: { state, files: composeDelta(listing, { overlay, memoryMb: 128 }) } }
+      ? { ...options, warm: { state, deliveries } }
       : { ...options, initramfs: await buildTestInitramfs(overlay, 128) },
   );
   await settle(guest);
@@ -55,18 +63,32 @@ async function run(guest: Guest, command: string): Promise<string> {
   return (await guest.agent.run(command, 60_000)).output.trim();
 }
 
-/** Both ways at the end of their start-up: all that comes after the prompt is done. */
-async function both(overlay: Overlay, command: string, drives: readonly Uint8Array[] = []): Promise<[string, string]> {
+/**
+ * Warm boots and a cold one at the end of their start-up: all that comes after the prompt is done.
+ * @param before a project whose files the second warm machine is handed ahead, and then those of this one
+ */
+async function both(
+  overlay: Overlay,
+  command: string,
+  drives: readonly Uint8Array[] = [],
+  before: Overlay | null = null,
+): Promise<{ warm: string; cold: string; ahead: string | undefined }> {
   const outputs: string[] = [];
-  for (const isWarm of [true, false]) {
-    const guest = await boot(overlay, isWarm, drives);
+  const ways: [isWarm: boolean, ahead: readonly Overlay[]][] = [
+    [true, []],
+    [false, []],
+  ];
+  if (before) ways.push([true, [overlay.slice(0, 1), before, [], overlay]]);
+  for (const [isWarm, ahead] of ways) {
+    const guest = await boot(overlay, isWarm, drives, ahead);
     // The last thing that start-up does is to name the kernel's helper for new devices.
     await run(guest, "until grep -q mdev /proc/sys/kernel/hotplug && ! pgrep -f '[i]nit.d/late'; do sleep 0.4; done");
     // How large a tmpfs may be depends on how much memory the archive took when it was mounted.
     outputs.push((await run(guest, command)).replace(/size=\d+k,nr_inodes=\d+/g, "size"));
     await guest.machine.stop();
   }
-  return outputs as [string, string];
+  const [warm = "", cold = "", ahead] = outputs;
+  return { warm, cold, ahead };
 }
 
 describe("warm and cold boots", () => {
@@ -74,11 +96,23 @@ describe("warm and cold boots", () => {
     state = await makeTestState(128);
   }, 240_000);
 
-  it.each(PROJECTS)("are the same system: $name", { timeout: 120_000 }, async ({ overlay, shows }) => {
+  it.each(WITH_OTHERS)("are the same system: $name", { timeout: 180_000 }, async ({ overlay, shows, before }) => {
     const dates = overlay.flatMap((entry) => (entry.kind === "directory" && entry.mtime ? ["/srv", entry.path] : []));
-    const [warm, cold] = await both(overlay, `${FILES}; ${SYSTEM}; stat -c '%n %Y' /init ${dates.join(" ")}`);
+    const command = `${FILES}; ${SYSTEM}; stat -c '%n %Y' /init ${dates.join(" ")}`;
+    const { warm, cold, ahead } = await both(overlay, command, [], before);
     expect(warm).toBe(cold);
+    expect(ahead).toBe(cold);
     expect(warm).toMatch(shows ?? /^\/init regular file/m);
+  });
+
+  it("keep nothing of what was handed ahead and is not wanted", { timeout: 60_000 }, async () => {
+    const secret = `secret ${crypto.randomUUID()} `.repeat(100_000);
+    const ahead: Overlay[] = [[file("/srv/large", secret), file("/srv/small", secret.slice(0, 100))], []];
+    const guest = await boot([], true, [], ahead);
+    await guest.machine.pause();
+    const memory = Buffer.from(await guest.machine.save());
+    expect(memory.includes(secret.slice(0, 50))).toBe(false);
+    await guest.machine.stop();
   });
 
   it("name the same disks, with their partitions, when there are some", async () => {
@@ -88,7 +122,7 @@ describe("warm and cold boots", () => {
     table.set([0x55, 0xaa], 510);
     const probe =
       "cat /proc/cmdline; grep sd /proc/partitions | sort; ls -l /dev/sd* | sed 's/ [A-Z].*:.. / /' ; grep ' / ' /proc/mounts";
-    const [warm, cold] = await both([], `${probe}; mke2fs /dev/sdb >/dev/null && mount /dev/sdb /mnt && echo ok`, [
+    const { warm, cold } = await both([], `${probe}; mke2fs /dev/sdb >/dev/null && mount /dev/sdb /mnt && echo ok`, [
       table,
       new Uint8Array(2 * MIB),
     ]);
@@ -115,8 +149,7 @@ describe("warm and cold boots", () => {
       [file("/init", "#!/bin/none\n", 0o755)],
       [file("/init", "echo\n", 0o644)],
     ]) {
-      const files = composeDelta(listing, { overlay: overlay as Overlay, memoryMb: 128 });
-      const guest = await bootGuest({ warm: { state, files } });
+      const guest = await bootGuest({ warm: { state, deliveries: deliverAll([overlay as Overlay], 128) } });
       await guest.until(() => guest.trouble !== null, "word of trouble");
       expect(guest.trouble).toMatch(/^run \/init: error \d+$/);
       await guest.machine.stop();

@@ -1,6 +1,9 @@
 /** Warm boots in Node: the state, made once for all tests of a file, and what a project hands over. */
+import type { Delivery } from "../../web/hand-over.ts";
+import { contentsOf, outlineOf } from "../../web/outline.ts";
 import { DEFAULT_COMMAND_LINE, memoryCommandLine } from "../../web/project.ts";
 import { makeState } from "../../web/warm-state.ts";
+import type { Overlay } from "../../worker/api.ts";
 import { composeDelta, type Listing, listTree } from "../../worker/delta.ts";
 import { buildInitramfs } from "../../worker/initramfs.ts";
 import { composeTree } from "../../worker/recipe.ts";
@@ -21,4 +24,22 @@ export async function makeTestState(memoryMb: number): Promise<ArrayBuffer> {
   });
 }
 
-export { composeDelta };
+/**
+ * What a machine is handed that has the default files and `present`; null where it has to be another machine.
+ * @throws FormatError, MemoryError
+ */
+export function deliver(overlay: Overlay, memoryMb: number, present: Overlay | null = null): Delivery | null {
+  const request = { overlay: outlineOf(overlay), present: present && outlineOf(present), memoryMb };
+  const records = composeDelta(listing, request);
+  return records && { records, contents: contentsOf(overlay) };
+}
+
+/** Deliveries for one version of the files after the other, beginning with the last one for which it took another machine. */
+export function deliverAll(versions: readonly Overlay[], memoryMb: number): [...ahead: Delivery[], last: Delivery] {
+  let deliveries: Delivery[] = [];
+  for (const [index, overlay] of versions.entries()) {
+    const next = deliver(overlay, memoryMb, versions[index - 1]);
+    deliveries = next ? [...deliveries, next] : [deliver(overlay, memoryMb) as Delivery];
+  }
+  return deliveries as [...Delivery[], Delivery];
+}

@@ -1,11 +1,17 @@
 import { describe, expect, it } from "vitest";
+import { outlineOf } from "../../web/outline.ts";
 import type { Overlay } from "../../worker/api.ts";
 import { composeDelta, type Listing } from "../../worker/delta.ts";
 import { FormatError } from "../../worker/format/file-tree.ts";
 import { BATCH_BYTES } from "../../worker/format/hand-over.ts";
 import { MemoryError } from "../../worker/initramfs.ts";
 
-const KINDS = ["", "remove", "directory", "file", "data", "symlink", "device", "attributes"];
+const KINDS: Record<number, keyof typeof WORDS> = {
+  ...{ 1: "remove", 2: "directory", 3: "file", 4: "data", 5: "symlink", 6: "device", 7: "attributes" },
+  ...{ 13: "enter", 14: "wipe" },
+};
+/** How many words each has before its text. */
+const WORDS = { remove: 0, directory: 4, file: 5, data: 1, symlink: 4, device: 6, attributes: 4, enter: 0, wipe: 1 };
 
 const listing: Listing = [
   ["/", "directory", 0o755, 0, 0, 0],
@@ -23,34 +29,53 @@ interface Read {
   text: string;
 }
 
-/** Reads batches as kernel-build/warm/waiter.c does; its text is what follows the words of each kind. */
+/** Reads batches as kernel-build/warm/waiter.c does, with zeros in their gaps; its text is what follows the words of each kind. */
 function read(bytes: Uint8Array): Read[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const words = { remove: 0, directory: 4, file: 5, data: 1, symlink: 4, device: 6, attributes: 4 } as const;
+  const outer = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const found: Read[] = [];
-  for (let batch = 0; batch < bytes.length; ) {
-    const end = batch + 4 + view.getUint32(batch, true);
-    expect(end - batch - 4).toBeLessThanOrEqual(BATCH_BYTES);
-    let at = batch + 4;
-    while (at < end) {
-      const kind = KINDS[view.getUint32(at, true)] as keyof typeof words;
+  for (let start = 0; start < bytes.length; ) {
+    const batch = new Uint8Array(outer.getUint32(start, true));
+    expect(batch.length).toBeLessThanOrEqual(BATCH_BYTES);
+    const gaps = outer.getUint32(start + 4, true);
+    let from = start + 8 + gaps * 16;
+    let to = 0;
+    for (let gap = 0; gap < gaps; gap += 1) {
+      const place = outer.getUint32(start + 8 + gap * 16, true);
+      batch.set(bytes.subarray(from, from + place - to), to);
+      from += place - to;
+      to = place + ((outer.getUint32(start + 8 + gap * 16 + 12, true) + 3) & ~3);
+    }
+    batch.set(bytes.subarray(from, from + batch.length - to), to);
+    start = from + batch.length - to;
+    const view = new DataView(batch.buffer);
+    let at = 0;
+    while (at < batch.length) {
+      const kind = KINDS[view.getUint32(at, true)] as keyof typeof WORDS;
       const length = view.getUint32(at + 4, true);
       expect(length % 4).toBe(0);
-      const count = words[kind];
+      const count = WORDS[kind];
       const own = Array.from({ length: count }, (_, index) => view.getUint32(at + 8 + index * 4, true));
-      const rest = bytes.subarray(at + 8 + count * 4, at + length);
+      const rest = batch.subarray(at + 8 + count * 4, at + length);
       const text = kind === "data" ? `${rest.length >= (own[0] as number)}` : new TextDecoder().decode(rest);
       found.push({ kind, words: own, text: text.replace(/\0+$/, "").replaceAll("\0", " ") });
       at += length;
     }
-    expect(at).toBe(end);
-    batch = end;
+    expect(at).toBe(batch.length);
   }
   return found;
 }
 
-const steps = (overlay: Overlay, memoryMb = 128): string[] =>
-  read(composeDelta(listing, { overlay, memoryMb })).map(({ kind, text }) => `${kind} ${text}`);
+const compose = (overlay: Overlay, memoryMb = 128, present: Overlay | null = null): Read[] =>
+  read(
+    composeDelta(listing, {
+      overlay: outlineOf(overlay),
+      present: present && outlineOf(present),
+      memoryMb,
+    }) as Uint8Array,
+  );
+
+const steps = (overlay: Overlay, memoryMb = 128, present: Overlay | null = null): string[] =>
+  compose(overlay, memoryMb, present).map(({ kind, text }) => `${kind} ${text}`);
 
 const file = (path: string, length: number): Overlay[number] => ({
   path,
@@ -61,7 +86,7 @@ const file = (path: string, length: number): Overlay[number] => ({
 
 describe("what a warm boot hands over", () => {
   it("is /init and the directories' times when nothing has changed", () => {
-    expect(steps([])).toEqual(["file /init", "data true", "attributes /", "attributes /dev"]);
+    expect(steps([])).toEqual(["enter /", "file init", "data true", "attributes /", "attributes /dev"]);
   });
 
   it("removes children before their directory, and puts a file in its place", () => {
@@ -72,18 +97,47 @@ describe("what a warm boot hands over", () => {
       "remove /dir/sub",
       "remove /dir/a",
       "remove /dir",
-      "file /dir",
-      "file /init",
+      "enter /",
+      "file dir",
+      "file init",
       "data true",
       "attributes /",
       "attributes /dev",
     ]);
   });
 
+  it("is what has changed since the last time, and nothing of what was handed over then stays", () => {
+    const kept = file("/srv/kept", 5);
+    const before: Overlay = [kept, file("/srv/other", 7), { path: "/dir/sub/b", kind: "deleted" }];
+    expect(steps(before, 128, before)).toEqual(["attributes /", "attributes /dev"]);
+    const found = compose([kept, file("/srv/other", 7), file("/srv/new", 1)], 128, before);
+    expect(found.map(({ kind, text }) => `${kind} ${text}`)).toEqual([
+      "wipe /srv/other",
+      "symlink /dir/sub/b /dir/a",
+      "enter /srv",
+      "file new",
+      "data true",
+      "file other",
+      "data true",
+      "attributes /",
+      "attributes /dev",
+      "attributes /srv",
+      "attributes /dir/sub",
+    ]);
+    expect(found[0]?.words).toEqual([7]);
+  });
+
+  it("is nothing where a default file that is gone has to come back", () => {
+    for (const before of [[{ path: "/dir/a", kind: "deleted" } as const], [file("/dir/a", 5)]]) {
+      expect(composeDelta(listing, { overlay: [], present: outlineOf(before), memoryMb: 128 })).toBeNull();
+      expect(steps([...before], 128, before)).toEqual(["attributes /", "attributes /dev"]);
+    }
+  });
+
   it("sets a directory's time when everything in it is done", () => {
     const found = steps([{ path: "/dir/sub", kind: "directory", mode: 0o700 }, file("/dir/sub/new", 1)]);
-    expect(found.indexOf("attributes /dir/sub")).toBeLessThan(found.indexOf("file /dir/sub/new"));
-    expect(found.lastIndexOf("attributes /dir/sub")).toBeGreaterThan(found.indexOf("file /dir/sub/new"));
+    expect(found.indexOf("attributes /dir/sub")).toBeLessThan(found.indexOf("file new"));
+    expect(found.lastIndexOf("attributes /dir/sub")).toBeGreaterThan(found.indexOf("file new"));
     expect(found).not.toContain("remove /dir/sub");
   });
 
@@ -96,8 +150,8 @@ describe("what a warm boot hands over", () => {
   it.each([1, 4095, 4096, BATCH_BYTES - 100, BATCH_BYTES - 12, BATCH_BYTES, BATCH_BYTES + 1, 3 * BATCH_BYTES + 5])(
     "carries %d bytes whole, in batches that fit",
     (length) => {
-      const data = read(composeDelta(listing, { overlay: [file("/f", length)], memoryMb: 128 }));
-      const from = data.findIndex(({ kind, text }) => kind === "file" && text === "/f");
+      const data = compose([file("/f", length)]);
+      const from = data.findIndex(({ kind, text }) => kind === "file" && text === "f");
       const parts = data
         .slice(from + 1)
         .filter(

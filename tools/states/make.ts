@@ -48,7 +48,9 @@ for (const memoryMb of STATE_SIZES_MB) {
   writeFileSync(join(next, `warm-${memoryMb}.state`), new Uint8Array(state));
 }
 const listing = listTree(tree);
-writeFileSync(join(next, "default.delta"), composeDelta(listing, { overlay: [], memoryMb: STATE_SIZES_MB[0] }));
+const delta = composeDelta(listing, { overlay: [], present: null, memoryMb: STATE_SIZES_MB[0] });
+if (!delta) throw new Error("Cannot make the states: the default files are not in them");
+writeFileSync(join(next, "default.delta"), delta);
 writeFileSync(join(next, "listing.json"), JSON.stringify(listing));
 rmSync(folder, { recursive: true, force: true });
 renameSync(next, folder);
