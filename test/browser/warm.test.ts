@@ -79,6 +79,17 @@ describe("a warm boot", () => {
     );
     expect(Number(await run(page, "stat -c %Z /srv/kept"))).toBeLessThan(bootAt - 1);
     expect(Number(await run(page, "stat -c %Z /srv/added"))).toBeGreaterThan(bootAt - 1);
+    // A default file that was changed and is wanted back: its content comes with another machine.
+    const hostname = await page.evaluate(async () => {
+      const original = await window.smartos.readFile("/etc/hostname");
+      await window.smartos.writeFile("/etc/hostname", "changed\n");
+      await new Promise((resolve) => setTimeout(resolve, 6000));
+      await window.smartos.writeFile("/etc/hostname", original);
+      await window.smartos.boot({ mode: "warm" });
+      return new TextDecoder().decode(original);
+    });
+    expect(await state(page)).toMatchObject({ boot: "warm", coldReason: null });
+    expect(await run(page, "cat /etc/hostname /srv/kept")).toBe(`${hostname}kept first`);
     await page.context().close();
   }, 120_000);
 
