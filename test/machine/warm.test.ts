@@ -60,7 +60,7 @@ async function boot(
 }
 
 async function run(guest: Guest, command: string): Promise<string> {
-  return (await guest.agent.run(command, 60_000)).output.trim();
+  return (await guest.agent.run(command, 180_000)).output.trim();
 }
 
 /**
@@ -96,7 +96,7 @@ describe("warm and cold boots", () => {
     state = await makeTestState(128);
   }, 240_000);
 
-  it.each(WITH_OTHERS)("are the same system: $name", { timeout: 180_000 }, async ({ overlay, shows, before }) => {
+  it.each(WITH_OTHERS)("are the same system: $name", { timeout: 400_000 }, async ({ overlay, shows, before }) => {
     const dates = overlay.flatMap((entry) => (entry.kind === "directory" && entry.mtime ? ["/srv", entry.path] : []));
     const command = `${FILES}; ${SYSTEM}; stat -c '%n %Y' /init ${dates.join(" ")}`;
     const { warm, cold, ahead } = await both(overlay, command, [], before);
