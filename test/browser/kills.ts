@@ -106,7 +106,14 @@ export async function killWhileWriting(
       await command(page, PREPARE);
       const before = sum(records);
       const writing = write(page, records);
-      await until(() => sum(records) > before);
+      let ended: unknown;
+      void writing.then((error) => {
+        ended = error;
+      });
+      await until(() => {
+        if (ended !== undefined && sum(records) === before) throw ended;
+        return sum(records) > before;
+      });
       await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_MS));
       kill(running.process);
       await writing;
@@ -121,8 +128,11 @@ export async function killWhileWriting(
   }
 }
 
-/** Writes records to the disks in turn until the browser is gone. A record counts once its `sync` has ended. */
-async function write(page: Page, records: number[]): Promise<void> {
+/**
+ * Writes records to the disks in turn until the browser is gone. A record counts once its `sync` has ended.
+ * @returns what ended it
+ */
+async function write(page: Page, records: number[]): Promise<unknown> {
   for (let turn = 0; ; turn += 1) {
     const index = turn % DISKS.length;
     const disk = DISKS[index] as (typeof DISKS)[number];
@@ -133,8 +143,8 @@ async function write(page: Page, records: number[]): Promise<void> {
         : `echo "record ${record}" | dd of=${disk.device} bs=${SECTOR} seek=${record} conv=notrunc,fsync 2>/dev/null`;
     try {
       await command(page, words);
-    } catch {
-      return;
+    } catch (error) {
+      return error;
     }
     records[index] = record;
   }
