@@ -26,6 +26,8 @@ export interface WarmFiles {
 
 /** A spare machine takes as much more memory. */
 const MOST_BYTES_AHEAD = 64 * 1024 * 1024;
+/** So long may a boot wait for what is under way: several times what the most takes. */
+const PATIENCE_MS = 10_000;
 
 /** What a spare has been handed. */
 interface Held extends WarmProject {
@@ -93,7 +95,12 @@ export function createWarmFiles(warm: Pick<WarmBoots, "spare" | "drop" | "keepSp
     async compose({ wish, overlay, id }, compose) {
       boots += 1;
       next = null;
-      await handing;
+      if (handing) {
+        // A machine that does not come back is given up; the boot gets a new one.
+        const patience = setTimeout(() => void warm.drop(), PATIENCE_MS);
+        await handing;
+        clearTimeout(patience);
+      }
       if (heldBy(warm.spare()) && held?.id !== id) await warm.drop();
       const found = heldBy(warm.spare());
       const isSame = found !== null && kindOf(found.wish) === kindOf(wish);
