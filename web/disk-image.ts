@@ -171,7 +171,7 @@ export async function* joinChunks(
   batches: AsyncIterable<(readonly [index: number, chunk: ChunkBuffer])[]>,
   sizeBytes: number,
 ): AsyncGenerator<Extent> {
-  for await (const batch of batches)
+  for await (const batch of batches) {
     for (let at = 0; at < batch.length; ) {
       const first = (batch[at] as (typeof batch)[number])[0];
       let count = 1;
@@ -181,11 +181,15 @@ export async function* joinChunks(
       for (let k = 0; k < count; k += 1) {
         const chunk = (batch[at + k] as (typeof batch)[number])[1];
         bytes.set(chunk.subarray(0, Math.min(CHUNK_BYTES, bytes.length - k * CHUNK_BYTES)), k * CHUNK_BYTES);
-        if (chunk !== ZERO_CHUNK) release(chunk);
       }
       yield { offset, bytes };
       at += count;
     }
+    // Not each after its use: those of a group look into the same buffer.
+    const buffers = new Map(batch.map(([, chunk]) => [chunk.buffer, chunk]));
+    buffers.delete(ZERO_CHUNK.buffer);
+    for (const chunk of buffers.values()) release(chunk);
+  }
 }
 
 /** A disk to read from, with a function that refuses what is beyond its end. */
