@@ -119,6 +119,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
         throw error;
       },
     );
+  const giveKeysBack = options.screen ? keepKeys() : () => {};
   const emulator = new V86({
     wasm_fn: instance,
     memory_size: options.memoryMb * MIB,
@@ -145,8 +146,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
       reject(new Error(`Cannot start the machine: ${String(failure)}`));
     }, 50);
     emulator.add_listener("emulator-loaded", () => clearInterval(timer));
-  });
-  // Not before: v86 makes the keyboard meanwhile, and one that is on takes every key of the window, a spare machine's too.
+  }).finally(giveKeysBack);
+  // Not before: v86 makes the keyboard meanwhile.
   emulator.keyboard_set_enabled(false);
   const internals = emulator as unknown as Internals;
   const { cpu } = internals.v86;
@@ -249,6 +250,21 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
 }
 
 const MIB = 1024 * 1024;
+
+/**
+ * v86's keyboard is on when it is made, and takes every key of the window away from what has the focus; so does a spare
+ * machine's, which is made while somebody types. It listens at the window: until it can be switched off no key gets there, but
+ * for those that go to the present machine's screen.
+ * @returns a function that ends it
+ */
+function keepKeys(): () => void {
+  const abort = new AbortController();
+  const keep = (event: Event): void => {
+    if (!(event.target as Element).closest?.(".screen")) event.stopPropagation();
+  };
+  for (const kind of ["keydown", "keyup", "keypress"]) document.addEventListener(kind, keep, { signal: abort.signal });
+  return () => abort.abort();
+}
 
 /** Lets the browser have its turn; a timer would take four milliseconds each time. */
 function nextTask(): Promise<void> {

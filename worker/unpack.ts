@@ -20,7 +20,9 @@ export async function* unpackStream(
   const raw = new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
-        const { value, done } = await input.next();
+        let { value, done } = await input.next();
+        // A pull that brings nothing is not followed by another one.
+        while (!done && value.length === 0) ({ value, done } = await input.next());
         if (done) return controller.close();
         for (let at = 0; at < value.length; at += PUSH_BYTES) controller.enqueue(value.subarray(at, at + PUSH_BYTES));
       } catch (error) {

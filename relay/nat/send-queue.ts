@@ -7,7 +7,7 @@ import { Blocks } from "../blocks.ts";
 /** Of a queue that was empty: most connections carry little, and there may be many. */
 const SMALL = 4 * 1024;
 /** At most 2 MB are kept for later. */
-const large = new Blocks(16 * 1024, 128);
+const large = new Blocks(16 * 1024, 64);
 
 export class SendQueue {
   private blocks: Uint8Array[] = [];

@@ -1,7 +1,7 @@
 /** Warm boots of the built page, in a real browser. */
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { run, type Site, startSite, state } from "./page.ts";
+import { run, type Site, startSite, state, testid } from "./page.ts";
 
 let site: Site;
 beforeAll(async () => {
@@ -59,6 +59,19 @@ describe("a warm boot", () => {
     expect(refusal[0]).toBe(refusal[1]);
     await page.context().close();
   }, 180_000);
+
+  it("takes no key from the editor while the spare machine is made", async () => {
+    const page = await site.open();
+    await testid(page, "file-tree").locator('[data-path="/etc/hostname"]').click();
+    await testid(page, "editor").locator(".cm-content").click();
+    // From before the spare is begun until it is there.
+    await page.keyboard.type("x".repeat(400), { delay: 6 });
+    const content = await page.evaluate(async () =>
+      new TextDecoder().decode(await window.smartos.readFile("/etc/hostname")),
+    );
+    expect(content.replace(/[^x]/g, "")).toHaveLength(400);
+    await page.context().close();
+  }, 60_000);
 
   it("has the files ahead that were there while the machine waited, and the last edits as well", async () => {
     const page = await site.open();
