@@ -27,7 +27,7 @@ const LENGTH_FOLLOWS = 126;
 const LARGEST_FRAME = 0xffff;
 /** So much is not put together any further. */
 const LARGEST_PIECE = 64 * 1024;
-/** Pieces of more than a half of this: what waits for a slow guest must not be mostly air. At most 2 MB are kept for later. */
+/** Pieces of more than a half of this: what waits for a slow guest must not be mostly air. At most 0.8 MB are kept for later. */
 const pieces = new Blocks(LARGEST_PIECE + 4096, 12);
 
 export class Line implements GuestPort {

@@ -6,7 +6,7 @@ import { Blocks } from "../blocks.ts";
 
 /** Of a queue that was empty: most connections carry little, and there may be many. */
 const SMALL = 4 * 1024;
-/** At most 2 MB are kept for later. */
+/** At most 1 MB is kept for later. */
 const large = new Blocks(16 * 1024, 64);
 
 export class SendQueue {

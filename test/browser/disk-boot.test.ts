@@ -1,29 +1,10 @@
 /** The system disk: booted from in the page and in QEMU. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { boot, disk, download, off, refusal } from "./disk-page.ts";
-import { run, type Site, startSite, state } from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { boot, disk, download, off, refusal, useSite } from "./disk-page.ts";
+import { run, state } from "./page.ts";
 
-let site: Site;
-const scratch = mkdtempSync(join(tmpdir(), "smart-os-disks-"));
-beforeAll(async () => {
-  site = await startSite();
-});
-afterAll(async () => {
-  await site?.close();
-  rmSync(scratch, { recursive: true });
-});
-
-/** Several boots each, and a machine that may have other things to do. */
-vi.setConfig({ testTimeout: 240_000 });
-
-async function page(): Promise<Page> {
-  return site.open("?boot=off");
-}
+const { scratch, page } = useSite();
 
 describe("the system disk", () => {
   it("boots to / on /dev/sda1, shows GRUB's menu, and boots in QEMU as it was downloaded", async () => {

@@ -1,29 +1,12 @@
 /** What a guest and the page hear when the storage is full. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { boot, check, disk, download, off } from "./disk-page.ts";
-import { run, type Site, startSite, state } from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { boot, check, disk, download, off, useSite } from "./disk-page.ts";
+import { run, state } from "./page.ts";
 
-let site: Site;
-const scratch = mkdtempSync(join(tmpdir(), "smart-os-disks-"));
-beforeAll(async () => {
-  site = await startSite();
-});
-afterAll(async () => {
-  await site?.close();
-  rmSync(scratch, { recursive: true });
-});
-
-/** Several boots each, and a machine that may have other things to do. */
-vi.setConfig({ testTimeout: 240_000 });
-
-async function page(): Promise<Page> {
-  return site.open("?boot=off");
-}
+const { scratch, page } = useSite();
 
 describe("storage that is full", () => {
   it("is an I/O error for the guest and words in the page; what was synced stays, and all goes on", async () => {

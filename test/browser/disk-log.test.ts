@@ -223,17 +223,13 @@ it.each(["a flipped bit", "a wrong length"])("makes a chunk a damaged one where 
   });
   await crash(writer);
   const found = await page.evaluate(async (what) => {
-    const { bare, plug, noise, refusal, store } = window.diskBench;
+    const { bare, plugAgain, noise, refusal, store } = window.diskBench;
     const [key] = (await bare("log", "readonly", (all) => all.getAllKeys())) as IDBValidKey[];
     const record = await bare<Uint8Array<ArrayBuffer>>("log", "readonly", (all) => all.get(key as IDBValidKey));
     const bad = record.slice();
     bad[100] = (bad[100] as number) ^ 1;
     await bare("log", "readwrite", (all) => all.put(what === "a flipped bit" ? bad : bad.slice(4), key as IDBValidKey));
-    let plugged = await plug("disk");
-    while (!plugged.drive.writable) {
-      await plugged.drive.close();
-      plugged = await plug("disk");
-    }
+    const plugged = await plugAgain("disk");
     const { get, set, flush, drive, problems } = plugged;
     const damaged: number[] = [];
     for (let index = 0; index < 32; index += 1) if (!(await get(index * 32_768, 32_768))) damaged.push(index);

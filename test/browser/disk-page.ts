@@ -1,7 +1,33 @@
 /** What tests do with disks in the page, and with their images. */
 import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { afterAll, beforeAll, vi } from "vitest";
+import { type Site, startSite } from "./page.ts";
+
+/** The site of all tests of a file, and a folder for their images; both are gone at the end. */
+export function useSite(): { readonly site: Site; readonly scratch: string; page(): Promise<Page> } {
+  const scratch = mkdtempSync(join(tmpdir(), "smart-os-disks-"));
+  let site: Site;
+  beforeAll(async () => {
+    site = await startSite();
+  });
+  afterAll(async () => {
+    await site?.close();
+    rmSync(scratch, { recursive: true });
+  });
+  // Several boots each, and a machine that may have other things to do.
+  vi.setConfig({ testTimeout: 240_000 });
+  return {
+    get site() {
+      return site;
+    },
+    scratch,
+    page: () => site.open("?boot=off"),
+  };
+}
 
 export const disks = (page: Page) => page.evaluate(() => window.smartos.disks.list());
 export const disk = async (page: Page, name: string) => (await disks(page)).find((row) => row.name === name);

@@ -26,6 +26,8 @@ export interface DiskBench {
   openDiskStore: typeof openDiskStore;
   CHUNK_BYTES: number;
   plug(id: string): Promise<Plugged>;
+  /** The same once it can be written to: a dead page's locks are given back a moment later. */
+  plugAgain(id: string): Promise<Plugged>;
   /** Drives, abort controllers and the like, from one evaluation to the next. */
   kept: Record<string, unknown>;
   random: typeof random;
@@ -164,6 +166,13 @@ window.diskBench = {
   openDiskStore,
   CHUNK_BYTES,
   plug: (id) => plug(store, id),
+  async plugAgain(id) {
+    for (;;) {
+      const plugged = await plug(store, id);
+      if (plugged.drive.writable) return plugged;
+      await plugged.drive.close();
+    }
+  },
   kept: {},
   random,
   noise,

@@ -1,30 +1,14 @@
 /** Disks in the page: made, written to by the guest, kept over reloads, resized, shared between tabs. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { boot, cat, check, disk, disks, download, off, refusal } from "./disk-page.ts";
-import { ready, run, type Site, startSite, state } from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { boot, cat, check, disk, disks, download, off, refusal, useSite } from "./disk-page.ts";
+import { ready, run, state } from "./page.ts";
 
-let site: Site;
-const scratch = mkdtempSync(join(tmpdir(), "smart-os-disks-"));
-beforeAll(async () => {
-  site = await startSite();
-});
-afterAll(async () => {
-  await site?.close();
-  rmSync(scratch, { recursive: true });
-});
-
-/** Several boots each, and a machine that may have other things to do. */
-vi.setConfig({ testTimeout: 240_000 });
-
-async function page(): Promise<Page> {
-  return site.open("?boot=off");
-}
+const pages = useSite();
+const { scratch, page } = pages;
 
 describe("a data disk", () => {
   it("keeps what the guest wrote, grows with its file system, and passes the native tools", async () => {
@@ -35,7 +19,7 @@ describe("a data disk", () => {
     await run(tab, "mount /dev/sdb /mnt && echo kept > /mnt/x && sync");
     expect(await disk(tab, "data")).toMatchObject({ drive: "sdb", inUse: true, usedBytes: null });
 
-    await tab.goto(site.url);
+    await tab.goto(pages.site.url);
     await ready(tab);
     expect(await run(tab, "mount /dev/sdb /mnt && cat /mnt/x && umount /mnt")).toBe("kept");
     expect(await refusal(tab.evaluate(() => window.smartos.disks.resize("data", 256)))).toContain(
@@ -110,7 +94,7 @@ describe("a data disk", () => {
     expect(mounts).toContain("/dev/sdd /srv/two ext2");
     await run(tab, "echo 1 >/mnt/one/f; echo 2 >/srv/two/f; echo 0 >/root/f; sync");
     // The power fails: what was synced is there, on ext2 as well.
-    await tab.goto(`${site.url}?boot=disk`);
+    await tab.goto(`${pages.site.url}?boot=disk`);
     await ready(tab);
     expect(await run(tab, "cat /root/f /mnt/one/f /srv/two/f")).toBe("0\n1\n2");
     await off(tab);
@@ -272,7 +256,7 @@ describe("two tabs", () => {
     await run(first, "mount /dev/sdb /mnt && echo after >/mnt/f && sync");
 
     const second = await first.context().newPage();
-    await second.goto(`${site.url}?boot=off`);
+    await second.goto(`${pages.site.url}?boot=off`);
     await ready(second);
     await expect.poll(() => disk(second, "shared")).toMatchObject({ readOnly: true, inUse: false });
     await boot(second);

@@ -1,49 +1,21 @@
 /** Saved machines: named ones, suspended ones, and what goes on when a page is opened again, with the disks they had. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { ready, run, type Site, startSite, state } from "./page.ts";
+import { describe, expect, it } from "vitest";
+import { download, refusal, useSite } from "./disk-page.ts";
+import { ready, run, state } from "./page.ts";
 
-let site: Site;
-const scratch = mkdtempSync(join(tmpdir(), "smart-os-snapshots-"));
-beforeAll(async () => {
-  site = await startSite();
-});
-afterAll(async () => {
-  await site?.close();
-  rmSync(scratch, { recursive: true });
-});
-vi.setConfig({ testTimeout: 240_000 });
+const pages = useSite();
+const { scratch, page: openPage } = pages;
 
-const refusal = async (promise: Promise<unknown>) =>
-  promise.then(
-    () => "nothing was refused",
-    (error: Error) => error.message,
-  );
 const save = (page: Page, name: string) => page.evaluate((wanted) => window.smartos.snapshot.save(wanted), name);
 const restore = (page: Page, name: string) => page.evaluate((wanted) => window.smartos.snapshot.restore(wanted), name);
 const list = (page: Page) => page.evaluate(() => window.smartos.snapshot.list());
 const terminal = (page: Page) => page.locator('[data-testid="terminal"]').innerText();
 
-async function image(page: Page, name: string): Promise<string> {
-  const started = page.waitForEvent("download");
-  await page.evaluate(async (wanted) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(await window.smartos.disks.export(wanted));
-    link.download = "disk.img";
-    link.click();
-  }, name);
-  const path = join(scratch, `${name}.img`);
-  await (await started).saveAs(path);
-  return path;
-}
-
 describe("a named snapshot", () => {
   it("brings machine, terminal, clock and disks back together", async () => {
-    const tab = await site.open("?boot=off");
+    const tab = await openPage();
     await tab.evaluate(async () => {
       await window.smartos.disks.create({ name: "data", sizeMb: 32, fileSystem: "ext4" });
       await window.smartos.disks.attach("data");
@@ -85,12 +57,12 @@ describe("a named snapshot", () => {
     }
     await run(tab, "kill -9 $(cat /tmp/writer); while ! umount /mnt; do sleep 0.2; done");
     await tab.evaluate(() => window.smartos.shutdown());
-    const disk = await image(tab, "data");
+    const disk = await download(tab, "data", scratch);
     execFileSync("/sbin/e2fsck", ["-fn", disk]);
     expect(execFileSync("/sbin/debugfs", ["-R", "cat /kept", disk], { stdio: "pipe" }).toString()).toBe("before\n");
 
     // From a machine that is off, and after the page was opened again.
-    await tab.goto(`${site.url}?boot=off`);
+    await tab.goto(`${pages.site.url}?boot=off`);
     await ready(tab);
     expect((await list(tab)).map(({ name }) => name)).toEqual(["first"]);
     await restore(tab, "first");
@@ -99,9 +71,9 @@ describe("a named snapshot", () => {
     );
 
     // The power fails right after: what is on the disk is whole.
-    await tab.goto(`${site.url}?boot=off`);
+    await tab.goto(`${pages.site.url}?boot=off`);
     await ready(tab);
-    const torn = await image(tab, "data");
+    const torn = await download(tab, "data", scratch);
     execFileSync("/sbin/e2fsck", ["-y", "-E", "journal_only", torn], { stdio: "pipe" });
     execFileSync("/sbin/e2fsck", ["-fn", torn], { stdio: "pipe" });
 
@@ -115,7 +87,7 @@ describe("a named snapshot", () => {
 
 describe("a suspended machine", () => {
   it("goes on when the page is opened again, once, and only with its disks", async () => {
-    const tab = await site.open("?boot=off");
+    const tab = await openPage();
     await tab.evaluate(async () => {
       await window.smartos.disks.create({ name: "data", sizeMb: 16, fileSystem: "ext2" });
       await window.smartos.disks.attach("data");
@@ -124,7 +96,7 @@ describe("a suspended machine", () => {
     await run(tab, "mount /dev/sdb /mnt; echo kept >/mnt/f; echo here >/tmp/f");
     await tab.evaluate(() => window.smartos.snapshot.suspend());
     expect(await state(tab)).toMatchObject({ status: "off" });
-    await tab.goto(site.url);
+    await tab.goto(pages.site.url);
     await ready(tab);
     await tab.getByTestId("notice").getByText("The machine goes on where it was").waitFor();
     expect(await run(tab, "cat /tmp/f /mnt/f; date +%Y")).toBe(`here\nkept\n${new Date().getFullYear()}`);
@@ -135,7 +107,7 @@ describe("a suspended machine", () => {
     await tab.evaluate(() => window.smartos.snapshot.suspend());
     await tab.evaluate(() => window.smartos.boot());
     await run(tab, "mount /dev/sdb /mnt; echo newer >/mnt/f; umount /mnt");
-    await tab.goto(site.url);
+    await tab.goto(pages.site.url);
     await ready(tab);
     await tab.getByTestId("notice").getByText("data has been written to since").waitFor();
     expect(await run(tab, "mount /dev/sdb /mnt; cat /mnt/f; ls /tmp/f 2>/dev/null; umount /mnt")).toBe("newer");
@@ -147,7 +119,7 @@ describe("a suspended machine", () => {
   });
 
   it("is kept by itself when the page is left, where that is wished for", async () => {
-    const tab = await site.open("?boot=off");
+    const tab = await openPage();
     await tab.evaluate(async () => {
       window.smartos.snapshot.setResumes(true);
       await window.smartos.disks.create({ name: "data", sizeMb: 16, fileSystem: "ext4" });
@@ -157,14 +129,14 @@ describe("a suspended machine", () => {
     for (const turn of [1, 2]) {
       await run(tab, `mount /dev/sdb /mnt 2>/dev/null; echo ${turn} >>/mnt/f; echo ${turn} >>/tmp/f`);
       await tab.reload({ waitUntil: "commit" });
-      await tab.goto(site.url);
+      await tab.goto(pages.site.url);
       await ready(tab);
       expect(await run(tab, "cat /tmp/f /mnt/f")).toBe(turn === 1 ? "1\n1" : "1\n2\n1\n2");
     }
     const context = tab.context();
     await run(tab, "echo closed >/tmp/f");
     await tab.close({ runBeforeUnload: true });
-    const next = await site.open("", context);
+    const next = await pages.site.open("", context);
     expect(await run(next, "cat /tmp/f")).toBe("closed");
     // Wished for no longer.
     await next.evaluate(() => window.smartos.snapshot.setResumes(false));
@@ -177,7 +149,7 @@ describe("a suspended machine", () => {
 
 describe("what cannot be", () => {
   it("is refused with a sentence and loses nothing; a file brings machine and disk to another browser", async () => {
-    const tab = await site.open("?boot=off");
+    const tab = await openPage();
     await tab.evaluate(async () => {
       await window.smartos.disks.create({ name: "data", sizeMb: 8, fileSystem: "ext2" });
       await window.smartos.disks.attach("data");
@@ -204,11 +176,14 @@ describe("what cannot be", () => {
       return btoa(text);
     });
     // Chromium believes for a while what it knew of the room at the first write: the limit comes before the page.
-    const other = await (await site.browser.newContext()).newPage();
-    await other.goto(`${site.url}icon.svg`);
+    const other = await (await pages.site.browser.newContext()).newPage();
+    await other.goto(`${pages.site.url}icon.svg`);
     const devtools = await other.context().newCDPSession(other);
-    await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(site.url).origin, quotaSize: 3_000_000 });
-    await other.goto(`${site.url}?boot=off`);
+    await devtools.send("Storage.overrideQuotaForOrigin", {
+      origin: new URL(pages.site.url).origin,
+      quotaSize: 3_000_000,
+    });
+    await other.goto(`${pages.site.url}?boot=off`);
     await ready(other);
     const open = (text: string) =>
       other.evaluate(async (content) => {
@@ -271,7 +246,7 @@ describe("what cannot be", () => {
     expect(await run(tab, "cat /tmp/f")).toBe("here");
 
     await bare("emulator");
-    await tab.goto(`${site.url}?boot=off`);
+    await tab.goto(`${pages.site.url}?boot=off`);
     await ready(tab);
     expect((await list(tab)).find(({ name }) => name === "mine")).toMatchObject({ unfit: "emulator" });
     expect(await refusal(restore(tab, "mine"))).toContain("another version of the emulator");
