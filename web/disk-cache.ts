@@ -3,7 +3,7 @@
  * KiB, in sequence up to 8 MiB ahead. What the guest has written and the chunks in the storage do not have stays here.
  */
 import type { ChunkThread } from "./disk-chunks.ts";
-import type { Layer } from "./disk-layers.ts";
+import type { ChunkResult, Layer } from "./disk-layers.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk, ZERO_CHUNK } from "./disk-record.ts";
 
 /** Chunks kept in memory, of all drives together: 96 MiB. */
@@ -111,6 +111,13 @@ export class ChunkCache {
     this.#keep(index, chunk);
   }
 
+  /** Takes what the storage has elsewhere than in the layers. */
+  hold(index: number, chunk: ChunkResult): void {
+    this.#parts.stored.add(index);
+    if (chunk instanceof DamagedChunkError) this.#damaged.set(index, chunk.message);
+    else this.#keep(index, chunk);
+  }
+
   /** Gives back memory that is not needed. */
   shrink(): void {
     const [first, last] = this.#wanted;
@@ -185,7 +192,8 @@ export class ChunkCache {
   }
 
   #isThere(index: number): boolean {
-    return !this.#parts.stored.has(index) || this.#kept.has(index) || this.#loading.has(index);
+    if (!this.#parts.stored.has(index) || this.#damaged.has(index)) return true;
+    return this.#kept.has(index) || this.#loading.has(index);
   }
 
   /** Reads what is stored from `first` to `last` and neither in memory nor on its way. */

@@ -6,10 +6,10 @@
  */
 import { ChunkCache, type Place, placeOf } from "./disk-cache.ts";
 import type { ChunkThread } from "./disk-chunks.ts";
-import type { Database } from "./disk-database.ts";
+import { type Database, isQuota } from "./disk-database.ts";
 import { type Layer, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
-import { type ChunkPages, pageMask } from "./disk-log.ts";
+import { type ChunkPages, type LoggedChunks, NOTHING_LOGGED, pageMask } from "./disk-log.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, newChunk } from "./disk-record.ts";
 import type { DiskContent, StoredDisk } from "./disk-records.ts";
 import { TopLayer } from "./disk-top.ts";
@@ -61,17 +61,26 @@ export interface DriveStatistics {
 
 const WRITE_EVENT_MS = 300;
 
-/** @param release gives the disk's lock back */
-export async function createDrive(
-  database: Database,
-  thread: ChunkThread,
-  disk: StoredDisk,
-  writable: boolean,
-  events: DriveEvents,
-  release: Release,
-): Promise<DiskDrive> {
-  const stored = await readIndex(database, disk.layers, disk.sizeBytes);
-  const drive = new Drive(database, thread, disk, stored, writable, events, release);
+export interface DriveParts {
+  database: Database;
+  thread: ChunkThread;
+  disk: StoredDisk;
+  writable: boolean;
+  /** What a killed page left in the log and is not in the chunks yet. */
+  logged: LoggedChunks;
+  /**
+   * Null when the disk's top layer is the machine's own. Else there was no room for one: this puts the log in its place, makes
+   * the layer, and returns the disk's layers. @throws DOMException QuotaExceededError
+   */
+  begin: (() => Promise<readonly Layer[]>) | null;
+  events: DriveEvents;
+  /** Gives the disk's lock back. */
+  release: Release;
+}
+
+export async function createDrive(parts: DriveParts): Promise<DiskDrive> {
+  const { database, disk } = parts;
+  const drive = new Drive(parts, await readIndex(database, disk.layers, disk.sizeBytes));
   await drive.prepare();
   return drive;
 }
@@ -89,6 +98,8 @@ class Drive implements DiskDrive {
   readonly #writes = createPendingWrites((batch) => this.#store(batch));
   readonly #events: DriveEvents;
   readonly #release: Release;
+  #logged: LoggedChunks;
+  #begin: DriveParts["begin"];
   /** Reads and writes that had to wait, one after the other; null when there are none. */
   #queue: Promise<void> | null = null;
   #isClosed = false;
@@ -102,25 +113,19 @@ class Drive implements DiskDrive {
   /** A page that is hidden may be ended without another word. */
   readonly #onHide = (): void => this.#writes.hurry();
 
-  constructor(
-    database: Database,
-    thread: ChunkThread,
-    disk: StoredDisk,
-    stored: Set<number>,
-    writable: boolean,
-    events: DriveEvents,
-    release: Release,
-  ) {
+  constructor({ database, thread, disk, writable, logged, begin, events, release }: DriveParts, stored: Set<number>) {
     this.byteLength = disk.sizeBytes;
     this.#layers = disk.layers;
     this.writable = writable;
     this.#events = events;
     this.#release = release;
+    this.#logged = logged;
+    this.#begin = begin;
     this.#cache = new ChunkCache({
       thread,
       layers: () => this.#layers,
       stored,
-      isPinned: (index) => this.#writes.has(index) || this.#top.hasLogged(index),
+      isPinned: (index) => this.#writes.has(index) || this.#top.hasLogged(index) || this.#logged.has(index),
       onRead: (chunks) => {
         this.statistics.chunksRead += chunks;
       },
@@ -131,6 +136,7 @@ class Drive implements DiskDrive {
       peek: (index) => this.#cache.peek(index),
       onStored: (chunks, pages) => this.#afterStoring(chunks, pages),
     });
+    for (const [index, chunk] of logged) this.#cache.hold(index, chunk);
     document.addEventListener("visibilitychange", this.#onHide);
     addEventListener("pagehide", this.#onHide);
   }
@@ -218,6 +224,7 @@ class Drive implements DiskDrive {
     return new Promise((resolve, reject) => {
       this.#enqueue(0, async () => {
         try {
+          await this.#beginTop();
           await this.#writes.flush();
           await this.#top.fold();
           this.#layers = await next();
@@ -280,7 +287,8 @@ class Drive implements DiskDrive {
 
   /** Whether a write can go into the cache at once. */
   #canTake(place: Place): boolean {
-    if (!this.#isCaching || this.#queue !== null || this.#writes.isFull() || this.#writes.hasFailed()) return false;
+    if (!this.#isCaching || this.#queue !== null || this.#begin !== null) return false;
+    if (this.#writes.isFull() || this.#writes.hasFailed()) return false;
     return this.#cache.isReadyFor(place);
   }
 
@@ -298,6 +306,7 @@ class Drive implements DiskDrive {
 
   async #write(offset: number, bytes: Uint8Array, place: Place): Promise<void> {
     if (!this.writable) throw new ReadOnlyError("somebody else writes this disk");
+    await this.#beginTop();
     if (this.#isCaching) {
       await this.#writes.room();
       // The storage may take again what it refused.
@@ -306,6 +315,15 @@ class Drive implements DiskDrive {
     await this.#cache.makeReadyFor(place);
     if (this.#isCaching) this.#take(offset, bytes, place);
     else await this.#writeThrough(offset, bytes, place);
+  }
+
+  /** Nothing is taken from the guest before there is a layer to put it in. */
+  async #beginTop(): Promise<void> {
+    if (!this.#begin) return;
+    this.#layers = await this.#begin();
+    this.#top.moveTo((this.#layers.at(-1) as Layer).id);
+    this.#begin = null;
+    this.#logged = NOTHING_LOGGED;
   }
 
   async #writeThrough(offset: number, bytes: Uint8Array, { first, last, isPart }: Place): Promise<void> {
@@ -363,6 +381,5 @@ function problemOf(error: unknown, offset: number): DriveProblem {
   const detail = error instanceof Error ? error.message : String(error);
   if (error instanceof DamagedChunkError) return { kind: "damaged", offset, detail };
   if (error instanceof ReadOnlyError) return { kind: "read-only", offset, detail };
-  const isQuota = error instanceof DOMException && error.name === "QuotaExceededError";
-  return { kind: isQuota ? "quota" : "failed", offset, detail };
+  return { kind: isQuota(error) ? "quota" : "failed", offset, detail };
 }

@@ -222,12 +222,14 @@ export async function cutLayer(transaction: IDBTransaction, layer: number, from:
 
 /**
  * Goes through the chunks that any layer of a stack has, in order and in batches. Chunks that nobody has are left out; some
- * may be ZERO_CHUNK.
+ * may be ZERO_CHUNK. Each is new memory.
+ * @param newer chunks that are not as the layers have them, in order
  */
 export async function* walkChunks(
   database: Database,
   layers: readonly Layer[],
   chunkCount: number,
+  newer: ReadonlyMap<number, ChunkResult>,
 ): AsyncGenerator<(readonly [index: number, chunk: ChunkResult])[]> {
   for (let at = 0; at < chunkCount; ) {
     const from = at;
@@ -235,13 +237,19 @@ export async function* walkChunks(
       const store = transaction.objectStore("chunks");
       return Promise.all(layers.map(({ id }) => nextChunks(store, id, from, chunkCount)));
     });
+    indices.push([...newer.keys()].filter((index) => index >= from && index < chunkCount));
     const starts = indices.flatMap((list) => list.slice(0, 1));
     if (starts.length === 0) return;
     const first = Math.min(...starts);
     const last = Math.min(first + BATCH_CHUNKS, chunkCount) - 1;
     const wanted = new Set(indices.flat().filter((index) => index <= last));
     const chunks = await readChunks(database, layers, first, last);
-    yield [...wanted].sort((a, b) => a - b).map((index) => [index, chunks[index - first] ?? ZERO_CHUNK] as const);
+    const chunk = (index: number): ChunkResult => {
+      const changed = newer.get(index);
+      if (!changed) return chunks[index - first] ?? ZERO_CHUNK;
+      return changed instanceof DamagedChunkError ? changed : changed.slice();
+    };
+    yield [...wanted].sort((a, b) => a - b).map((index) => [index, chunk(index)] as const);
     at = last + 1;
   }
 }

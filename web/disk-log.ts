@@ -2,7 +2,8 @@
  * The log of a layer that a machine writes to: the pages of 4 KiB that were changed since its chunks were last brought up to
  * date. A small flush costs one new record here; to write the chunks themselves again, 32 KiB each, takes three times as long.
  * Whatever writes a layer's chunks takes in what its log has, and empties it in the same transaction: what the log has is
- * always newer. A layer that no machine writes to has none, but for what a killed page leaves (`replayLog`).
+ * always newer. A layer that no machine writes to has none, but for what a killed page leaves (`replayLog`). Where there is
+ * no room for that, it stays, and whoever uses the disk has it in memory (`readLog`).
  *
  *   key     [layer, number, page, page, …]   the pages' numbers on the disk, so that damage is known by its place
  *
@@ -15,7 +16,7 @@
  */
 import { xxh32 } from "./disk-checksum.ts";
 import { answer, type Database } from "./disk-database.ts";
-import { type Layer, putBatch, readChunks } from "./disk-layers.ts";
+import { type ChunkResult, type Layer, putBatch, readChunks } from "./disk-layers.ts";
 import { CHUNK_BYTES, type ChunkBuffer, chunkKey, DAMAGED_RECORD, DamagedChunkError, newChunk } from "./disk-record.ts";
 
 export const PAGE_BYTES = 4096;
@@ -109,19 +110,24 @@ export function countLog(transaction: IDBTransaction, layer: number): Promise<nu
   return answer(transaction.objectStore("log").count(logRange(layer)));
 }
 
+/** Chunks that a log has pages of, as they are with those: newer than what the layers have. */
+export type LoggedChunks = ReadonlyMap<number, ChunkResult>;
+
+export const NOTHING_LOGGED: LoggedChunks = new Map();
+
 /**
- * Brings the chunks of a stack's top layer up to date with its log, and empties that. To be called while nobody uses the
- * layer; it may be broken off anywhere. A page that is damaged makes its chunk a damaged one.
+ * The chunks of a stack that the top layer's log has pages of, in order and in new memory. A page that is damaged makes its
+ * chunk a damaged one.
  */
-export async function replayLog(database: Database, layers: readonly Layer[]): Promise<void> {
+export async function readLog(database: Database, layers: readonly Layer[]): Promise<LoggedChunks> {
   const top = layers.at(-1);
-  if (!top) return;
+  if (!top) return NOTHING_LOGGED;
   const [keys, values] = await database.transact(["log"], "readonly", async (transaction) => {
     const store = transaction.objectStore("log");
     if ((await countLog(transaction, top.id)) === 0) return [[], []];
     return Promise.all([answer(store.getAllKeys(logRange(top.id))), answer(store.getAll(logRange(top.id)))]);
   });
-  if (keys.length === 0) return;
+  if (keys.length === 0) return NOTHING_LOGGED;
   /** By chunk: its pages as they were written last. */
   const written = new Map<number, (Uint8Array | null | undefined)[]>();
   for (const [at, key] of keys.entries())
@@ -131,24 +137,41 @@ export async function replayLog(database: Database, layers: readonly Layer[]): P
       pages[page % CHUNK_PAGES] = data;
       written.set(index, pages);
     }
-  const indices: number[] = [];
-  const chunks: ChunkBuffer[] = [];
-  const damaged: number[] = [];
+  const logged = new Map<number, ChunkResult>();
   for (const [index, pages] of [...written].sort(([a], [b]) => a - b)) {
     const isWhole = pages.every((data) => data !== undefined);
     const [before] = isWhole ? [null] : await readChunks(database, layers, index, index);
-    if (before instanceof DamagedChunkError || pages.some((data) => data === null)) {
-      damaged.push(index);
-      continue;
+    if (before instanceof DamagedChunkError) logged.set(index, before);
+    else if (pages.some((data) => data === null))
+      logged.set(
+        index,
+        new DamagedChunkError(`Cannot read chunk ${index}: the checksum of what was last written is wrong`),
+      );
+    else {
+      const chunk = newChunk();
+      if (before) chunk.set(before.subarray(0, CHUNK_BYTES));
+      for (const [at, data] of pages.entries()) if (data) chunk.set(data, at * PAGE_BYTES);
+      logged.set(index, chunk);
     }
-    const chunk = newChunk();
-    if (before) chunk.set(before.subarray(0, CHUNK_BYTES));
-    for (const [at, data] of pages.entries()) if (data) chunk.set(data, at * PAGE_BYTES);
-    indices.push(index);
-    chunks.push(chunk);
   }
-  const data = new Uint8Array(chunks.length * CHUNK_BYTES);
-  for (const [at, chunk] of chunks.entries()) data.set(chunk.subarray(0, CHUNK_BYTES), at * CHUNK_BYTES);
+  return logged;
+}
+
+/**
+ * Brings the chunks of a stack's top layer up to date with its log, and empties that. To be called while nobody writes the
+ * layer; it may be broken off anywhere.
+ * @throws DOMException QuotaExceededError when there is no room for it; then all is as it was
+ */
+export async function replayLog(database: Database, layers: readonly Layer[]): Promise<void> {
+  const logged = await readLog(database, layers);
+  if (logged.size === 0) return;
+  const top = layers.at(-1) as Layer;
+  const indices: number[] = [];
+  const damaged: number[] = [];
+  for (const [index, chunk] of logged) (chunk instanceof DamagedChunkError ? damaged : indices).push(index);
+  const data = new Uint8Array(indices.length * CHUNK_BYTES);
+  for (const [at, index] of indices.entries())
+    data.set((logged.get(index) as ChunkBuffer).subarray(0, CHUNK_BYTES), at * CHUNK_BYTES);
   await database.transact(["chunks", "log"], "readwrite", (transaction) => {
     putBatch(transaction, top.id, indices, data);
     for (const index of damaged) transaction.objectStore("chunks").put(DAMAGED_RECORD, chunkKey(top.id, index));

@@ -2,11 +2,11 @@
  * The disks' records and the layers that they consist of, one change after the other; disk-store.ts says what may be done
  * with a disk when.
  */
-import { answer, type Database, layerRange } from "./disk-database.ts";
+import { answer, type Database, isQuota, layerRange } from "./disk-database.ts";
 import type { LongWork } from "./disk-image.ts";
 import { BATCH_CHUNKS, cutLayer, foldBatch, type Layer, putChunks } from "./disk-layers.ts";
 import { lockLayer, lockLayers, type Release } from "./disk-locks.ts";
-import { clearLog, countLog, replayLog } from "./disk-log.ts";
+import { clearLog, countLog, type LoggedChunks, NOTHING_LOGGED, readLog, replayLog } from "./disk-log.ts";
 import { CHUNK_BYTES, type ChunkBuffer } from "./disk-record.ts";
 
 /** A disk's record. */
@@ -54,10 +54,40 @@ export class DiskRecords {
     });
   }
 
-  /** Puts in its place what a page that was killed had in its log. */
+  /** Puts in its place what a page that was killed had in its log. @throws DOMException QuotaExceededError without room */
   async recover(id: string): Promise<void> {
     const disk = await this.find(id);
     if (disk) await replayLog(this.#database, disk.layers);
+  }
+
+  /** The same for whoever only reads. @returns what stays in the log, since there is no room for it */
+  async recoverToRead(id: string): Promise<LoggedChunks> {
+    try {
+      await this.recover(id);
+      return NOTHING_LOGGED;
+    } catch (error) {
+      if (!isQuota(error)) throw error;
+      return readLog(this.#database, (await this.existing(id)).layers);
+    }
+  }
+
+  /**
+   * Empties a disk's layers of the guest where they are: unlike to take them away, that needs no room at all.
+   * @returns false when another disk has one of them; then nothing has happened
+   */
+  emptyChanges(id: string): Promise<boolean> {
+    return this.#database.transact(["disks", "chunks", "log"], "readwrite", async (transaction) => {
+      const disks = await answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>);
+      const { layers, built } = there(disks.find((disk) => disk.id === id));
+      const others = layersOf(disks.filter((disk) => disk.id !== id));
+      const changes = layers.slice(built);
+      if (changes.some((layer) => others.has(layer.id))) return false;
+      for (const layer of changes) {
+        transaction.objectStore("chunks").delete(layerRange(layer.id));
+        clearLog(transaction, layer.id);
+      }
+      return true;
+    });
   }
 
   async isEmpty(layers: readonly Layer[]): Promise<boolean> {
@@ -180,14 +210,18 @@ export class DiskRecords {
     const disks = await this.#database.transact(["disks"], "readonly", (transaction) =>
       answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>),
     );
-    return new Set(disks.filter((disk) => disk.id !== id).flatMap((disk) => disk.layers.map((layer) => layer.id)));
+    return layersOf(disks.filter((disk) => disk.id !== id));
   }
+}
+
+function layersOf(disks: readonly StoredDisk[]): Set<number> {
+  return new Set(disks.flatMap((disk) => disk.layers.map((layer) => layer.id)));
 }
 
 /** Takes away those of the layers that no disk has. @param transaction over "disks", "layers", "chunks" and "log" */
 export async function dropUnused(transaction: IDBTransaction, layers: readonly number[]): Promise<void> {
   const disks = await answer(transaction.objectStore("disks").getAll() as IDBRequest<StoredDisk[]>);
-  const used = new Set(disks.flatMap((disk) => disk.layers.map((layer) => layer.id)));
+  const used = layersOf(disks);
   for (const layer of layers) {
     if (used.has(layer)) continue;
     transaction.objectStore("chunks").delete(layerRange(layer));

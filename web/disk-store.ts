@@ -3,12 +3,12 @@
  * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
  */
 import { type ChunkThread, startChunkThread } from "./disk-chunks.ts";
-import { answer, type Database, openDatabase } from "./disk-database.ts";
+import { answer, type Database, isQuota, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { checkDiskSize, cutChunks, type Extents, type LongWork, MAX_DISK_BYTES } from "./disk-image.ts";
 import { BATCH_CHUNKS, countChunks, type Layer, readChunks, readIndex } from "./disk-layers.ts";
 import { lockDisk, lockReader, lockReaders, lockTop, lockTopShared, type Release } from "./disk-locks.ts";
-import { countLog } from "./disk-log.ts";
+import { countLog, type LoggedChunks, NOTHING_LOGGED, readLog } from "./disk-log.ts";
 import { CHUNK_BYTES, SECTOR_BYTES } from "./disk-record.ts";
 import { type DiskContent, DiskRecords, dropUnused, type StoredDisk, there } from "./disk-records.ts";
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
@@ -86,8 +86,6 @@ export interface DiskStore {
 
 /** What a machine's start may spend on putting an earlier machine's changes together. */
 const FOLD_MS = 200;
-/** What a page that wants to read gives another one to begin with. */
-const RECOVERY_MS = 20;
 /** More layers than this make reading slow, and are folded however long it takes. */
 const MOST_CHANGES = 6;
 
@@ -172,7 +170,7 @@ class Store implements DiskStore {
           await filling();
         }
       },
-      false,
+      "ignored",
     );
   }
 
@@ -212,11 +210,16 @@ class Store implements DiskStore {
       } finally {
         await filling();
       }
-      await this.#records.trim(id);
-      const deadline = performance.now() + FOLD_MS;
-      while ((await this.#records.existing(id)).layers.length > MOST_CHANGES || performance.now() < deadline)
-        if (!(await this.#records.foldOnce(id, 0, () => {}))) break;
+      // It is done; without room it takes more than it has to.
+      await fits(this.#foldAll(id));
     });
+  }
+
+  async #foldAll(id: string): Promise<void> {
+    await this.#records.trim(id);
+    const deadline = performance.now() + FOLD_MS;
+    while ((await this.#records.existing(id)).layers.length > MOST_CHANGES || performance.now() < deadline)
+      if (!(await this.#records.foldOnce(id, 0, () => {}))) break;
   }
 
   async resize(id: string, sizeBytes: number): Promise<void> {
@@ -242,19 +245,26 @@ class Store implements DiskStore {
   }
 
   async remove(id: string): Promise<void> {
-    await this.#alone(id, "delete the disk", () => this.#records.change(id, () => null), false);
+    await this.#alone(id, "delete the disk", () => this.#records.change(id, () => null), "ignored");
   }
 
   async reset(id: string): Promise<void> {
+    const reset = (disk: StoredDisk | undefined): StoredDisk => {
+      const known = there(disk);
+      return { ...known, layers: known.layers.slice(0, known.built) };
+    };
     await this.#alone(
       id,
       "reset the disk",
-      () =>
-        this.#records.change(id, (disk) => ({
-          ...there(disk),
-          layers: there(disk).layers.slice(0, there(disk).built),
-        })),
-      false,
+      async () => {
+        try {
+          await this.#records.change(id, reset);
+        } catch (error) {
+          // Where there is no room, this is what makes some.
+          if (!isQuota(error) || !(await this.#records.emptyChanges(id))) throw error;
+        }
+      },
+      "ignored",
     );
   }
 
@@ -272,20 +282,14 @@ class Store implements DiskStore {
 
   open(id: string, events: DriveEvents): Promise<DiskDrive> {
     return this.#inTurn(id, async () => {
-      for (;;) {
-        const writer = await lockDisk(id);
-        if (writer) return this.#openToWrite(id, events, writer);
-        const reader = (await lockReader(id)) as Release;
-        // Whoever had it may have been done with it by now.
-        const late = await lockDisk(id);
-        if (late) {
-          await reader();
-          return this.#openToWrite(id, events, late);
-        }
-        const drive = await this.#openToRead(id, events, reader);
-        if (drive) return drive;
-        await new Promise((resolve) => setTimeout(resolve, RECOVERY_MS));
-      }
+      const writer = await lockDisk(id);
+      if (writer) return this.#openToWrite(id, events, writer);
+      const reader = (await lockReader(id)) as Release;
+      // Whoever had it may have been done with it by now.
+      const late = await lockDisk(id);
+      if (!late) return this.#openToRead(id, events, reader);
+      await reader();
+      return this.#openToWrite(id, events, late);
     });
   }
 
@@ -296,35 +300,47 @@ class Store implements DiskStore {
       for (const top of tops) await top();
       await writer();
     };
-    try {
+    const begin = async (): Promise<readonly Layer[]> => {
       await this.#records.recover(id);
-      const deadline = performance.now() + FOLD_MS;
-      const changes = async () =>
-        (await this.#records.existing(id)).layers.length - (await this.#records.existing(id)).built;
-      while ((await changes()) > MOST_CHANGES || performance.now() < deadline) {
-        const readers = await lockReaders(id);
-        if (!readers) break;
-        try {
-          if (!(await this.#records.foldOnce(id, (await this.#records.existing(id)).built, () => {}))) break;
-        } finally {
-          await readers();
-        }
-      }
       // Whoever reads while this machine writes reads the layers below the new one.
       await this.#addTop(id, tops);
-      const drive = await createDrive(
-        this.#database,
-        this.#chunks(),
-        await this.#records.existing(id),
-        true,
+      return (await this.#records.existing(id)).layers;
+    };
+    try {
+      const logged = await this.#records.recoverToRead(id);
+      // Without room the machine has the disk as well, and what it writes is an I/O error until there is some.
+      const hasRoom = logged.size === 0 && (await fits(this.#foldChanges(id))) && (await fits(begin()));
+      const drive = await createDrive({
+        database: this.#database,
+        thread: this.#chunks(),
+        disk: await this.#records.existing(id),
+        writable: true,
+        logged,
+        begin: hasRoom ? null : begin,
         events,
         release,
-      );
+      });
       this.#writers.set(id, { drive, tops });
       return drive;
     } catch (error) {
       await release();
       throw error;
+    }
+  }
+
+  /** Puts together what earlier machines have written, as far as there is time for it. */
+  async #foldChanges(id: string): Promise<void> {
+    const deadline = performance.now() + FOLD_MS;
+    for (;;) {
+      const { layers, built } = await this.#records.existing(id);
+      if (layers.length - built <= MOST_CHANGES && performance.now() >= deadline) return;
+      const readers = await lockReaders(id);
+      if (!readers) return;
+      try {
+        if (!(await this.#records.foldOnce(id, built, () => {}))) return;
+      } finally {
+        await readers();
+      }
     }
   }
 
@@ -340,6 +356,9 @@ class Store implements DiskStore {
         disks.put({ ...disk, layers: [...disk.layers, { id: layer, limit: Number.POSITIVE_INFINITY }] });
         if (copyId !== undefined) disks.add({ ...disk, id: copyId, createdAt: Date.now() } satisfies StoredDisk);
       });
+    } catch (error) {
+      await this.#records.dropLayers([layer]).catch(() => {});
+      throw error;
     } finally {
       await filling();
     }
@@ -392,7 +411,7 @@ class Store implements DiskStore {
           disks.put({ ...kept, id, createdAt: before?.createdAt ?? Date.now() } satisfies StoredDisk);
           await dropUnused(transaction, before?.layers.map((layer) => layer.id) ?? []);
         }),
-      false,
+      "ignored",
     );
   }
 
@@ -412,23 +431,25 @@ class Store implements DiskStore {
     });
   }
 
-  /** @returns null while its writer is still about to put in its place what a killed page left */
-  async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive | null> {
+  async #openToRead(id: string, events: DriveEvents, reader: Release): Promise<DiskDrive> {
     try {
       const disk = await this.#records.existing(id);
-      const top = (disk.layers.at(-1) as Layer).id;
       // Whoever has the disk may have no layer in it yet, or be somebody who writes nothing.
-      const untouched = await lockTopShared(top);
+      const untouched = await lockTopShared((disk.layers.at(-1) as Layer).id);
       await untouched?.();
-      const left = untouched
-        ? await this.#database.transact(["log"], "readonly", (transaction) => countLog(transaction, top))
-        : 0;
-      if (left > 0) {
-        await reader();
-        return null;
-      }
       const layers = untouched ? disk.layers : disk.layers.slice(0, -1);
-      return await createDrive(this.#database, this.#chunks(), { ...disk, layers }, false, events, reader);
+      // What a killed page left may not be in its place yet: its disk's next writer puts it there, if there is room.
+      const logged = untouched ? await readLog(this.#database, layers) : NOTHING_LOGGED;
+      return await createDrive({
+        database: this.#database,
+        thread: this.#chunks(),
+        disk: { ...disk, layers },
+        writable: false,
+        logged,
+        begin: null,
+        events,
+        release: reader,
+      });
     } catch (error) {
       await reader();
       throw error;
@@ -436,8 +457,11 @@ class Store implements DiskStore {
   }
 
   read<T>(id: string, use: (disk: StoredImage) => Promise<T>): Promise<T> {
-    return this.#alone(id, "read the disk", async () =>
-      use(storedImage(this.#database, await this.#records.existing(id))),
+    return this.#alone(
+      id,
+      "read the disk",
+      async (logged) => use(storedImage(this.#database, await this.#records.existing(id), logged)),
+      "read",
     );
   }
 
@@ -454,17 +478,22 @@ class Store implements DiskStore {
 
   /**
    * Does something with a disk that nobody uses.
-   * @param needsLog false when what the guest wrote goes away: that must be possible also where there is no room to put it
-   * in its place
+   * @param log what becomes of what a killed page left in it: it is put in its place, or only read where there is no room for
+   * that, or does not matter because what the guest wrote goes away
    */
-  #alone<T>(id: string, what: string, run: () => Promise<T>, needsLog = true): Promise<T> {
+  #alone<T>(
+    id: string,
+    what: string,
+    run: (logged: LoggedChunks) => Promise<T>,
+    log: "replayed" | "read" | "ignored" = "replayed",
+  ): Promise<T> {
     return this.#inTurn(id, async () => {
       const writer = await lockDisk(id);
       const readers = writer && (await lockReaders(id));
       try {
         if (!readers) throw new Error(`Cannot ${what}: it is in use; switch the machine off that has it`);
-        if (needsLog) await this.#records.recover(id);
-        return await run();
+        if (log === "replayed") await this.#records.recover(id);
+        return await run(log === "read" ? await this.#records.recoverToRead(id) : NOTHING_LOGGED);
       } finally {
         await readers?.();
         await writer?.();
@@ -489,5 +518,16 @@ class Store implements DiskStore {
     } finally {
       if (this.#turns.get(id) === ended) this.#turns.delete(id);
     }
+  }
+}
+
+/** @returns false when the storage has no room for it */
+async function fits(work: Promise<unknown>): Promise<boolean> {
+  try {
+    await work;
+    return true;
+  } catch (error) {
+    if (isQuota(error)) return false;
+    throw error;
   }
 }

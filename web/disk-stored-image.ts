@@ -3,6 +3,7 @@ import type { BlockSource, Extent } from "../worker/format/sparse-image.ts";
 import type { Database } from "./disk-database.ts";
 import { blockSource, joinChunks, type LongWork } from "./disk-image.ts";
 import { readChunks, walkChunks } from "./disk-layers.ts";
+import { type LoggedChunks, NOTHING_LOGGED } from "./disk-log.ts";
 import { CHUNK_BYTES, type ChunkBuffer, DamagedChunkError, ZERO_CHUNK } from "./disk-record.ts";
 import type { StoredDisk } from "./disk-records.ts";
 
@@ -14,7 +15,12 @@ export interface StoredImage {
 
 const NEVER = new AbortController().signal;
 
-export function storedImage(database: Database, { layers, sizeBytes }: StoredDisk): StoredImage {
+/** @param logged what of it the layers do not have yet */
+export function storedImage(
+  database: Database,
+  { layers, sizeBytes }: StoredDisk,
+  logged: LoggedChunks = NOTHING_LOGGED,
+): StoredImage {
   const source = blockSource(sizeBytes, async (offset, length) => {
     const bytes = new Uint8Array(length);
     if (length === 0) return bytes;
@@ -25,12 +31,12 @@ export function storedImage(database: Database, { layers, sizeBytes }: StoredDis
       const from = (first + at) * CHUNK_BYTES;
       const start = Math.max(offset, from);
       const end = Math.min(offset + length, from + CHUNK_BYTES);
-      bytes.set(sound(chunk).subarray(start - from, end - from), start - offset);
+      bytes.set(sound(logged.get(first + at) ?? chunk).subarray(start - from, end - from), start - offset);
     });
     return bytes;
   });
   async function* batches({ signal = NEVER, onProgress }: LongWork) {
-    for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES))) {
+    for await (const batch of walkChunks(database, layers, Math.ceil(sizeBytes / CHUNK_BYTES), logged)) {
       signal.throwIfAborted();
       yield batch.map(([index, chunk]) => [index, sound(chunk)] as const);
       onProgress?.(((batch.at(-1)?.[0] ?? 0) + 1) * CHUNK_BYTES);

@@ -6,6 +6,7 @@
 import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult, Extent } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
+import { isQuota } from "./disk-database.ts";
 import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
 import { type Extents, fileExtents, type LongWork, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
 import { hasLocks } from "./disk-locks.ts";
@@ -260,15 +261,22 @@ export function createDisks(parts: DisksParts): Disks {
     };
     show(0);
     try {
-      return await run({ signal: abort.signal, onProgress: throttle(show) });
+      return await worded(disk, run({ signal: abort.signal, onProgress: throttle(show) }));
     } catch (error) {
-      if (abort.signal.aborted) throw new CancelledError(text().cancelled(disk.name));
-      throw isQuota(error) ? new Error(text().full(disk.name)) : error;
+      throw abort.signal.aborted ? new CancelledError(text().cancelled(disk.name)) : error;
     } finally {
       works.delete(disk.id);
       problems.delete(disk.id);
       await look([disk.id]);
       void measure([disk.id]);
+    }
+  };
+  /** Says in words what the browser only has a name for. */
+  const worded = async <T>(disk: Pick<ProjectDisk, "name">, work: Promise<T>): Promise<T> => {
+    try {
+      return await work;
+    } catch (error) {
+      throw isQuota(error) ? new Error(text().full(disk.name)) : error;
     }
   };
   const free = (disk: ProjectDisk): void => {
@@ -291,7 +299,7 @@ export function createDisks(parts: DisksParts): Disks {
       ...(project.kernel ? { kernel: project.kernel.content } : {}),
     };
     const { image } = succeed(await builder.buildDisk(request, { signal, onProgress }));
-    await disks.put(disk.id, image.size, image.extents, { signal });
+    await worded(disk, disks.put(disk.id, image.size, image.extents, { signal }));
     workspace.setDisks((now) => changeDisk(now, disk.id, { builtFrom: fingerprint(project, disk) }));
   };
 
@@ -399,13 +407,11 @@ export function createDisks(parts: DisksParts): Disks {
       }
       const disks = await opened;
       const sizeBytes = sizeMb * MIB;
-      if (fileSystem === "empty") await disks.put(disk.id, sizeBytes, []);
-      else {
-        const { image } = succeed(await builder.formatDisk({ fileSystem, sizeBytes, identity: identity(label) }));
-        await disks.put(disk.id, image.size, image.extents).catch((error: unknown) => {
-          throw isQuota(error) ? new Error(text().full(disk.name)) : error;
-        });
-      }
+      const { image } =
+        fileSystem === "empty"
+          ? { image: { size: sizeBytes, extents: [] } }
+          : succeed(await builder.formatDisk({ fileSystem, sizeBytes, identity: identity(label) }));
+      await worded(disk, disks.put(disk.id, image.size, image.extents));
       workspace.setDisks((now) => {
         const added = addDisk(now, disk);
         return mountAt === null ? added : attachDisk(added, disk.id, null);
@@ -470,7 +476,7 @@ export function createDisks(parts: DisksParts): Disks {
         sizeMb: disk.sizeMb,
         drive: null,
       };
-      await disks.duplicate(disk.id, copy.id);
+      await worded(disk, disks.duplicate(disk.id, copy.id));
       workspace.setDisks((project) => addDisk(project, copy));
       await look([copy.id]);
       void measure([copy.id]);
@@ -553,9 +559,7 @@ export function createDisks(parts: DisksParts): Disks {
 
     async putContent(id, size, extents, signal) {
       const disks = await opened;
-      await disks.put(id, size, extents, { signal }).catch((error: unknown) => {
-        throw isQuota(error) ? new Error(text().full(id)) : error;
-      });
+      await worded({ name: id }, disks.put(id, size, extents, { signal }));
     },
     dropContent: async (id) => (await opened).remove(id),
 
@@ -610,7 +614,7 @@ export function createDisks(parts: DisksParts): Disks {
     async reset(id) {
       const disk = find(id);
       free(disk);
-      await (await opened).reset(disk.id);
+      await worded(disk, (await opened).reset(disk.id));
       problems.delete(disk.id);
       await look([disk.id]);
       void measure([disk.id]);
@@ -875,10 +879,6 @@ async function heldElsewhere(mine: ReadonlyMap<string, unknown>): Promise<Set<st
 async function startsWithGzip(file: Blob): Promise<boolean> {
   const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
   return first === 0x1f && second === 0x8b;
-}
-
-function isQuota(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "QuotaExceededError";
 }
 
 /** At most ten calls a second; the last is made in any case before the work ends, or is not worth showing. */

@@ -1,10 +1,7 @@
 /** The log that small flushes go to: that it is used, that nothing of it is lost, and what becomes of it. */
-import { join } from "node:path";
-import type { BrowserContext, Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from "vitest";
-import { type Bench, startBench } from "./bench.ts";
-
-const HARNESS = join(import.meta.dirname, "disk-store.harness.ts");
+import type { Page } from "playwright-core";
+import { beforeEach, expect, it } from "vitest";
+import { crash, useDiskBench } from "./disk-bench.ts";
 
 /** What is on the disk of `killed`. */
 const CONTENT = `window.content = () => {
@@ -20,33 +17,15 @@ declare global {
   }
 }
 
-let bench: Bench;
-let context: BrowserContext;
+const pages = useDiskBench();
 let page: Page;
-beforeAll(async () => {
-  bench = await startBench(`import "/@fs${HARNESS}"; window.bench = true;`);
-});
-afterAll(() => bench?.close());
-/** A machine that may have other things to do. */
-vi.setConfig({ testTimeout: 120_000 });
-/** Each test has a storage of its own. */
 beforeEach(async () => {
-  context = await bench.browser.newContext();
-  page = await bench.open(context, CONTENT);
-  return () => context.close();
+  page = await pages.open(CONTENT);
 });
-
-/** Ends the page's process as a crash does. */
-async function crash(where: Page): Promise<void> {
-  const crashed = new Promise((resolve) => where.once("crash", resolve));
-  const session = await where.context().newCDPSession(where);
-  session.send("Page.crash").catch(() => {});
-  await crashed;
-}
 
 /** A disk of noise 0 whose machine wrote noise to many places, flushed each time, and was killed. */
 async function killed(): Promise<void> {
-  const writer = await bench.open(context);
+  const writer = await pages.open();
   await writer.evaluate(async () => {
     const { store, plug, noise } = window.diskBench;
     await store.put("disk", 8 << 20, [{ offset: 0, bytes: noise(0, 8 << 20) }]);
@@ -209,7 +188,7 @@ it.each(["a flipped bit", "a wrong length"])("makes a chunk a damaged one where 
     const { store, noise } = window.diskBench;
     await store.put("other", 1 << 20, [{ offset: 0, bytes: noise(0, 1 << 20) }]);
   });
-  const writer = await bench.open(context);
+  const writer = await pages.open();
   await writer.evaluate(async () => {
     const { store, plug, noise } = window.diskBench;
     await store.put("disk", 1 << 20, [{ offset: 0, bytes: noise(0, 1 << 20) }]);
@@ -258,7 +237,7 @@ it.each(["a flipped bit", "a wrong length"])("makes a chunk a damaged one where 
   });
 });
 
-it("is waited for by a page that only reads, until the disk's next writer has put it in its place", async () => {
+it("is read by a page that only reads, before and while the disk's next writer puts it in its place", async () => {
   await killed();
   // A writer that has the disk and has not begun.
   await page.evaluate(async () => {
@@ -271,25 +250,28 @@ it("is waited for by a page that only reads, until the disk's next writer has pu
       });
     });
   });
-  const other = await bench.open(context, CONTENT);
-  const isEarly = await other.evaluate(async () => {
-    const { kept, plug } = window.diskBench;
-    kept.plugging = plug("disk");
-    return Promise.race([
-      (kept.plugging as Promise<unknown>).then(() => true),
-      new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 300)),
-    ]);
+  const other = await pages.open(CONTENT);
+  const read = (half: number): Promise<boolean | undefined> =>
+    other.evaluate(async (which) => {
+      const { kept, plug } = window.diskBench;
+      kept.plugged ??= await plug("disk");
+      const { get, drive } = kept.plugged as Awaited<ReturnType<typeof plug>>;
+      const bytes = await get(which * (4 << 20), 4 << 20);
+      const wanted = window.content();
+      return !drive.writable && bytes?.every((byte, at) => byte === wanted[which * (4 << 20) + at]);
+    }, half);
+  expect(await read(0)).toBe(true);
+  const logged = await page.evaluate(async () => {
+    const { kept, plugAgain, bare, noise } = window.diskBench;
+    (kept.release as () => void)();
+    const { set, flush } = await plugAgain("disk");
+    const keys = (await bare("log", "readonly", (all) => all.getAllKeys())) as unknown[];
+    await set(0, noise(99, 8 << 20));
+    await flush();
+    return keys.length;
   });
-  expect(isEarly).toBe(false);
-  await page.evaluate(() => (window.diskBench.kept.release as () => void)());
-  const right = await other.evaluate(async () => {
-    const { get, drive } = (await window.diskBench.kept.plugging) as Awaited<ReturnType<typeof window.diskBench.plug>>;
-    const bytes = await get(0, 8 << 20);
-    await drive.close();
-    const wanted = window.content();
-    return bytes?.every((byte, at) => byte === wanted[at]);
-  });
-  expect(right).toBe(true);
+  expect(logged).toBe(0);
+  expect(await read(1)).toBe(true);
 });
 
 it("is left alone when the guest has switched the write cache off: each write is in its chunk when it is answered", async () => {
