@@ -1,10 +1,9 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 import { compress } from "./tools/compression.mjs";
-import { readEmulator } from "./tools/emulator.ts";
+import { readEmulator, readEmulatorScript } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
 import { readDefaultDelta, readListing } from "./tools/states.ts";
 import { nameSystemFiles, placeStates, readStateFiles, readSystemFiles } from "./tools/system-files.ts";
@@ -12,12 +11,12 @@ import { nameSystemFiles, placeStates, readStateFiles, readSystemFiles } from ".
 const ROOTFS = `${import.meta.dirname}/rootfs`;
 const SYSTEM = `${import.meta.dirname}/public/system`;
 /** What a first boot needs; the browser fetches it while it still reads the page's scripts. */
-const PRELOADED = ["warm-128.state", "bios.bin", "vgabios.bin"];
+const PRELOADED = ["warm-128.state"];
 
-const EMULATOR_SCRIPT = readEmulatorScript();
+const EMULATOR_SCRIPT = nameEmulatorScript();
 
-function readEmulatorScript(): { fileName: string; code: string } {
-  const code = readFileSync(createRequire(import.meta.url).resolve("v86/build/libv86.mjs"), "utf8");
+function nameEmulatorScript(): { fileName: string; code: string } {
+  const code = readEmulatorScript();
   return { fileName: `assets/v86-${createHash("sha256").update(code).digest("hex").slice(0, 8)}.js`, code };
 }
 
@@ -70,7 +69,7 @@ function emulator(): Plugin {
 }
 
 /**
- * v86's JavaScript is a file of its own, as it comes: the page and the worker that makes states share it, and the browser
+ * v86's JavaScript is a file of its own: the page and the worker that makes states share it, and the browser
  * reads it beside the page's own scripts.
  */
 function emulatorScript(): Plugin {

@@ -1,4 +1,4 @@
-/** v86's WebAssembly with one constant changed and without the names of its functions. */
+/** v86 tuned: its WebAssembly with one constant changed and without names, its JavaScript with less to do at the start. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -28,6 +28,51 @@ export function readEmulator(): Uint8Array<ArrayBuffer> {
     throw new Error(`Cannot tune v86: its compile threshold does not stand exactly once in ${PATH}`);
   wasm.set(leb128(COMPILE_THRESHOLD), at + 1);
   return withoutCustomSections(wasm);
+}
+
+/**
+ * What the page runs of v86's JavaScript; each piece stands in it once.
+ *
+ * - v86 gives each of 65,536 ports an object of its own, which takes as long as all the rest of making a machine: here all
+ *   that nobody listens to share one, and a port gets its own when somebody begins to. The bus that moves a device's ports
+ *   asks for theirs before.
+ * - v86 starts a worker that keeps the time of its waits. `web/machine.ts` hardly needs it, and asks for it when it does.
+ */
+const SCRIPT_CHANGES: readonly (readonly [was: string, is: string])[] = [
+  [
+    "for(var b=0;65536>b;b++)this.ports[b]=this.create_empty_entry();",
+    "var b=0;this.nobody=this.create_empty_entry();this.ports=Array(65536).fill(this.nobody);",
+  ],
+  [
+    ".prototype.register_read=function(a,b,c,d,e){c&&",
+    ".prototype.register_read=function(a,b,c,d,e){this.own_entry(a);c&&",
+  ],
+  [
+    ".prototype.register_write=function(a,b,c,d,e){c&&",
+    ".prototype.register_write=function(a,b,c,d,e){this.own_entry(a);c&&",
+  ],
+  [
+    ".prototype.empty_port_read8=function(){",
+    ".prototype.own_entry=function(a){" +
+      "return this.ports[a]===this.nobody?this.ports[a]=this.create_empty_entry():this.ports[a]};" +
+      "Ea.prototype.empty_port_read8=function(){",
+  ],
+  ["e.entries[g]=this.io.ports[f+g]", "e.entries[g]=this.io.own_entry(f+g)"],
+  ["this.bus=a;this.register_yield()}", "this.bus=a}"],
+];
+
+/** @throws Error "Cannot tune v86: …" when its code is not what is expected, as after an update */
+export function readEmulatorScript(): string {
+  const path = createRequire(import.meta.url).resolve("v86/build/libv86.mjs");
+  return SCRIPT_CHANGES.reduce(
+    (script, [was, is]) => {
+      const at = script.indexOf(was);
+      if (at < 0 || script.indexOf(was, at + 1) >= 0)
+        throw new Error(`Cannot tune v86: "${was}" does not stand exactly once in ${path}`);
+      return script.slice(0, at) + is + script.slice(at + was.length);
+    },
+    readFileSync(path, "utf8"),
+  );
 }
 
 /** Magic and version. */

@@ -21,6 +21,8 @@ export interface Downloads {
    * @throws Error "Cannot load NAME: …"
    */
   load(file: RemoteFile): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same as it comes: for what is copied piece by piece anyway. */
+  loadPieces(file: RemoteFile): Promise<Uint8Array[]>;
   /** A WebAssembly module, compiled while it arrives. */
   compile(file: RemoteFile): Promise<WebAssembly.Module>;
   /** Counts what somebody else downloads; a total of zero when it has come to nothing. */
@@ -73,21 +75,36 @@ export function createDownloads(onProgress: (progress: Progress | null) => void)
     return taking;
   };
 
+  /** @param take is given every piece, and where it belongs */
+  const receive = async (
+    file: RemoteFile,
+    signal: AbortSignal,
+    take: (piece: Uint8Array, at: number) => void,
+  ): Promise<void> => {
+    const response = await request(file, signal);
+    let at = 0;
+    for await (const piece of pieces(file, response, signal)) {
+      if (at + piece.length > file.size) throw damaged(file);
+      take(piece, at);
+      at += piece.length;
+      // What it is on the wire is known for the whole only.
+      count(file.name, { done: (at / file.size) * file.wire, total: file.wire });
+    }
+    if (at !== file.size) throw damaged(file);
+  };
+
   return {
     load: (file) =>
       once(file, async (signal) => {
-        const response = await request(file, signal);
         const bytes = new Uint8Array(file.size);
-        let at = 0;
-        for await (const piece of pieces(file, response, signal)) {
-          if (at + piece.length > file.size) throw damaged(file);
-          bytes.set(piece, at);
-          at += piece.length;
-          // What it is on the wire is known for the whole only.
-          count(file.name, { done: (at / file.size) * file.wire, total: file.wire });
-        }
-        if (at !== file.size) throw damaged(file);
+        await receive(file, signal, (piece, at) => bytes.set(piece, at));
         return bytes;
+      }),
+    loadPieces: (file) =>
+      once(file, async (signal) => {
+        const taken: Uint8Array[] = [];
+        await receive(file, signal, (piece) => taken.push(piece));
+        return taken;
       }),
     compile: (file) =>
       once(file, async (signal) => {

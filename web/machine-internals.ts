@@ -65,13 +65,16 @@ export interface Internals {
   screen_adapter: ScreenAdapter;
   bus: { send(event: string, data?: unknown): void };
   v86: StateSource & {
+    /** Keeps the time of waits, once `register_yield` has started it. */
+    worker?: Worker | null;
+    register_yield(): void;
     /** Asks for `yield_callback(tick)` after `ms`. */
     yield(ms: number, tick: number): void;
     yield_callback(tick: number): void;
     /** Asks for the next slice after `ms`, and for no other one. */
     next_tick(ms: number): void;
     running: boolean;
-    cpu: Cpu;
+    cpu: Cpu & StateSource["cpu"];
     restore_state(state: ArrayBuffer): void;
   };
 }

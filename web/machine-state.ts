@@ -8,6 +8,7 @@
  */
 
 import type { Cpu, Internals } from "./machine-internals.ts";
+import { PAGE_BYTES, type Pieces, readThinState, writeThinState } from "./thin-state.ts";
 
 /** v86's machine, as far as it is used. */
 export interface StateSource {
@@ -16,6 +17,7 @@ export interface StateSource {
     mem8: Uint8Array;
     is_memory_zeroed(address: number, length: number): number | boolean;
     pack_memory?: (() => PackedMemory) | undefined;
+    unpack_memory?: ((bitmap: { get(page: number): number }) => void) | undefined;
   };
 }
 
@@ -25,7 +27,6 @@ interface PackedMemory {
   packed_memory: Uint8Array;
 }
 
-export const PAGE_BYTES = 4096;
 /** A slice is over after this: well below what is felt. */
 const SLICE_MS = 8;
 /** Pages between two looks at the clock. */
@@ -33,13 +34,23 @@ const STEP_PAGES = 128;
 
 /** @param rest lets the browser have its turn */
 export async function saveState(source: StateSource, rest: () => Promise<void>): Promise<ArrayBuffer> {
+  const packed = await packInSlices(source, rest);
+  await rest();
+  return assemble(source, packed);
+}
+
+/** The same for a machine that waits, as a site serves it. */
+export async function saveThinState(source: StateSource, rest: () => Promise<void>): Promise<Uint8Array<ArrayBuffer>> {
+  const packed = await packInSlices(source, rest);
+  const pages = packed.packed_memory;
+  return writeThinState({ rest: assemble(source, { ...packed, packed_memory: new Uint8Array(0) }), pages });
+}
+
+async function packInSlices(source: StateSource, rest: () => Promise<void>): Promise<PackedMemory> {
   let since = performance.now();
   for (const work = packMemory(source, Number.POSITIVE_INFINITY); ; ) {
     const { done, value } = work.next();
-    if (done) {
-      await rest();
-      return assemble(source, value as PackedMemory);
-    }
+    if (done) return value as PackedMemory;
     if (performance.now() - since < SLICE_MS) continue;
     await rest();
     since = performance.now();
@@ -84,6 +95,17 @@ function assemble(source: StateSource, packed: PackedMemory): ArrayBuffer {
   }
 }
 
+/** Puts a thin state's pages of memory where they belong; what is between them is zero already. */
+function fillMemory(memory: Uint8Array, bitmap: { get(page: number): number }, read: (into: Uint8Array) => void): void {
+  const count = memory.length / PAGE_BYTES;
+  for (let page = 0; page < count; page += 1) {
+    if (!bitmap.get(page)) continue;
+    const first = page;
+    while (page + 1 < count && bitmap.get(page + 1)) page += 1;
+    read(memory.subarray(first * PAGE_BYTES, (page + 1) * PAGE_BYTES));
+  }
+}
+
 const MIB = 1024 * 1024;
 /** Of the programmable interval timer. */
 const COUNTERS = 3;
@@ -94,16 +116,23 @@ const COUNTERS = 3;
  * @param v86 a machine that has not run yet, with as much memory and the same devices
  * @returns what is to be called when the machine begins to run later: until then its clocks stand still
  */
-export function restoreState({ v86 }: Internals, state: ArrayBuffer): () => void {
+export function restoreState({ v86 }: Internals, state: ArrayBuffer | Pieces): () => void {
   const { cpu } = v86;
+  const thin = state instanceof ArrayBuffer ? null : readThinState(state);
   // v86 clears the whole memory first, and what has been written to takes real memory. In a machine that has not run,
   // only the first MiB, where the BIOS is, is not zero.
   const clear = cpu.zero_memory;
   cpu.zero_memory = () => clear(0, MIB);
+  if (thin)
+    v86.cpu.unpack_memory = (bitmap) => {
+      cpu.zero_memory(0, MIB);
+      fillMemory(v86.cpu.mem8, bitmap, thin.readPages);
+    };
   try {
-    v86.restore_state(state);
+    v86.restore_state(thin ? thin.rest : (state as ArrayBuffer));
   } finally {
     cpu.zero_memory = clear;
+    delete v86.cpu.unpack_memory;
   }
   const startClocks = holdClocks(cpu);
   startClocks();

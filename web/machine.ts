@@ -8,8 +8,9 @@ import { type DriveDevice, placeholder, plugDrives } from "./drives.ts";
 import { type Delivery, listenToWaiting } from "./hand-over.ts";
 import type { UnpackedKernel } from "./kernel.ts";
 import type { Internals, Ports, ScreenAdapter, VirtQueue } from "./machine-internals.ts";
-import { holdClocks, restoreState, saveState, saveStateNow } from "./machine-state.ts";
+import { holdClocks, restoreState, saveState, saveStateNow, saveThinState } from "./machine-state.ts";
 import { offerOffloads, sendFrames } from "./network-card.ts";
+import type { Pieces } from "./thin-state.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
 export interface KernelBoot {
@@ -23,10 +24,14 @@ export interface KernelBoot {
 
 /** A machine that goes on where it was saved; memory, card and drives must be those that it had. */
 export interface SavedMachine {
-  /** What `Machine.save` gave. It may still be on its way: what else the machine consists of is made meanwhile. */
-  state: ArrayBuffer | Promise<ArrayBuffer>;
-  /** The state of a warm boot: it has no drives, and the machine stands still until it is handed its files. */
-  waits?: boolean;
+  /** What `Machine.save` gave. */
+  state: ArrayBuffer;
+}
+
+/** A machine that stands still until it is handed its files: the state of a warm boot. It has no drives yet. */
+export interface WaitingMachine {
+  /** What `Machine.saveWaiting` gave. It may still be on its way: what else the machine consists of is made meanwhile. */
+  waiting: Pieces | Promise<Pieces>;
 }
 
 /** ne2k is what old systems know; virtio is many times faster. */
@@ -35,10 +40,11 @@ export type NetworkCard = "virtio" | "ne2k";
 export interface MachineOptions {
   /** v86's WebAssembly module, compiled once for all boots. */
   emulator: WebAssembly.Module;
-  bios: Uint8Array<ArrayBuffer>;
-  vgaBios: Uint8Array<ArrayBuffer>;
+  /** Null for a machine that waits, which has them in its memory. */
+  bios: Uint8Array<ArrayBuffer> | null;
+  vgaBios: Uint8Array<ArrayBuffer> | null;
   /** Null: the BIOS starts the boot record of the first drive. */
-  start: KernelBoot | SavedMachine | null;
+  start: KernelBoot | SavedMachine | WaitingMachine | null;
   /** From sda to sdd. */
   drives: readonly (DriveDevice | null)[];
   /** virtio when it is not given. */
@@ -83,6 +89,8 @@ export interface Machine {
   stop(): Promise<void>;
   /** The state of the machine, which must be paused and its drives at rest; it stays paused. */
   save(): Promise<ArrayBuffer>;
+  /** The same of one that waits for its files, for `WaitingMachine`. */
+  saveWaiting(): Promise<Uint8Array<ArrayBuffer>>;
   /** The same at once, for a page that is being left: it blocks. Null when more than `mostBytes` of memory are not zero. */
   saveNow(mostBytes: number): ArrayBuffer | null;
   /** While on, key presses anywhere in the window go to the guest's keyboard. */
@@ -108,6 +116,7 @@ const CHANNEL_CHUNK = 4096;
  */
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const saved = options.start && "state" in options.start ? options.start : null;
+  const waits = options.start && "waiting" in options.start ? options.start : null;
   const start = options.start && "kernel" in options.start ? options.start : null;
   const placement = start && placeInitramfs(start, options.memoryMb);
   let failure: unknown;
@@ -124,8 +133,8 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     wasm_fn: instance,
     memory_size: options.memoryMb * MIB,
     vga_memory_size: 2 * MIB,
-    bios: { buffer: options.bios.buffer },
-    vga_bios: { buffer: options.vgaBios.buffer },
+    ...(options.bios ? { bios: { buffer: options.bios.buffer } } : {}),
+    ...(options.vgaBios ? { vga_bios: { buffer: options.vgaBios.buffer } } : {}),
     // v86 writes the command line and the addresses into the kernel's header: each boot gets a copy.
     ...(start ? { bzimage: { buffer: start.kernel.slice().buffer }, cmdline: start.commandLine } : {}),
     // Its types know only its own kinds of disks.
@@ -169,7 +178,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const card = cpu.devices.virtio_net;
   // Before a state is restored, which has what its own guest was offered.
   if (card) offerOffloads(card.virtio);
-  const state = await Promise.resolve(saved?.state).catch(async (error: unknown) => {
+  const state = await Promise.resolve(saved?.state ?? waits?.waiting).catch(async (error: unknown) => {
     await stop();
     throw error;
   });
@@ -203,7 +212,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
     },
   );
 
-  if (!saved?.waits) await emulator.run();
+  if (!waits) await emulator.run();
   return {
     sendSerial(bytes) {
       emulator.serial_send_bytes(0, bytes);
@@ -242,6 +251,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
       await stop();
     },
     save: () => saveState(internals.v86, nextTask),
+    saveWaiting: () => saveThinState(internals.v86, nextTask),
     saveNow: (mostBytes) => saveStateNow(internals.v86, mostBytes),
     setKeyboard: (enabled) => emulator.keyboard_set_enabled(enabled),
     sendCtrlAltDel: () => emulator.keyboard_send_scancodes(KEYBOARD_CONTROLLER_DELETE),
@@ -347,7 +357,10 @@ function schedule(machine: Internals["v86"]): { wake(): void; stop(): void } {
     if (channel && !isAsleep) channel.port2.postMessage(tick);
     else if (channel && ms >= LEAST_TIMER_MS && document.visibilityState !== "hidden")
       timer = setTimeout(() => machine.yield_callback(tick), Math.ceil(ms));
-    else wait(ms, tick);
+    else {
+      if (!machine.worker) machine.register_yield();
+      wait(ms, tick);
+    }
   };
   const wake = (): void => {
     // v86 forgets the wait that is under way when it is given another one.

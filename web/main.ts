@@ -94,18 +94,18 @@ async function start(): Promise<void> {
   const downloads = createDownloads((download) => store.update((state) => ({ ...state, download })));
   const find = (name: string) => findFile(systemFiles, systemUrl, name);
   const emulatorFile = { name: "the emulator", url: new URL(emulatorPath, document.baseURI), ...emulator };
-  const { loadMachine, loadSystem } = createSystemLoader(downloads, find, emulatorFile);
+  const { loadEmulator, loadMachine, loadSystem } = createSystemLoader(downloads, find, emulatorFile);
   const { loadState, hasStates } = createStateLoader(downloads, systemFiles, systemUrl);
   const builder = createBuilder(systemUrl);
   const ownStates = createOwnStates({
     version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
     loadParts: async (kind) => composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), kind),
   });
-  const warm = createWarmBoots({ loadMachine, loadState, own: ownStates, hasStates, newScreen });
+  const warm = createWarmBoots({ loadEmulator, loadState, own: ownStates, hasStates, newScreen });
   const warmMemoryMb = wishes.memoryMb ?? settings.warmMemoryMb ?? DEFAULT_MEMORY_MB;
   // The largest downloads start before anything else is done.
-  loadMachine()
-    .then(({ emulator }) => warmUp(emulator))
+  loadEmulator()
+    .then(warmUp)
     .catch(() => {});
   if (wishes.boot === "cold" || wishes.boot === "disk" || !hasStates) {
     loadSystem().catch(() => {});
@@ -113,8 +113,10 @@ async function start(): Promise<void> {
   } else if (wishes.boot !== "off" && warmMemoryMb > 0) {
     const wish: WarmWish = { commandLine: DEFAULT_COMMAND_LINE, memoryMb: warmMemoryMb, card: "virtio", kernel: null };
     // A machine is made while the library is opened: most projects want this one.
-    if (settings.resumes) loadState(warmMemoryMb)?.catch(() => {});
-    else warm.prepare(wish).catch(() => {});
+    if (settings.resumes) {
+      loadMachine().catch(() => {});
+      loadState(warmMemoryMb)?.catch(() => {});
+    } else warm.prepare(wish).catch(() => {});
   }
   const ownRelay = findRelay(new URL("./relay.json", document.baseURI));
   const text = () => textOf(store.state.language);

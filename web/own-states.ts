@@ -7,6 +7,7 @@
  */
 import type { CustomKernel } from "../worker/api.ts";
 import type { StateAnswer } from "./state-worker.ts";
+import type { Pieces } from "./thin-state.ts";
 import type { StateParts } from "./warm-state.ts";
 
 export interface StateKind {
@@ -18,7 +19,7 @@ export interface StateKind {
 
 export interface OwnStates {
   /** Null when there is none, or it cannot be read. */
-  load(kind: StateKind): Promise<ArrayBuffer | null>;
+  load(kind: StateKind): Promise<Pieces | null>;
   /** Makes one and keeps it, unless there is one. What fails leaves things as they are. */
   make(kind: StateKind): Promise<void>;
 }
@@ -72,7 +73,13 @@ export function createOwnStates({ version, loadParts }: OwnStatesParts): OwnStat
         const kept = await find(kind);
         if (!kept) return null;
         await keep({ ...kept, usedAt: Date.now() });
-        return await new Response(kept.packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+        const unpacked = kept.packed.stream().pipeThrough(new DecompressionStream("gzip"));
+        const pieces: Uint8Array[] = [];
+        for (const reader = unpacked.getReader(); ; ) {
+          const { value, done } = await reader.read();
+          if (done) return pieces;
+          pieces.push(value);
+        }
       } catch {
         return null;
       }

@@ -4,7 +4,7 @@ import { makeState, type StateParts } from "./warm-state.ts";
 export type StateAnswer = { ok: true; packed: Blob } | { ok: false; problem: string };
 
 /** Level and format are the browser's: gzip, about four megabytes. */
-async function pack(state: ArrayBuffer): Promise<Blob> {
+async function pack(state: Uint8Array<ArrayBuffer>): Promise<Blob> {
   return new Response(new Blob([state]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
 }
 

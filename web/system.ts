@@ -1,6 +1,7 @@
 /** Loads what every machine has, whatever the project: emulator, BIOS, kernel. */
 import type { Downloads, RemoteFile } from "./downloads.ts";
 import { type UnpackedKernel, unpackKernel } from "./kernel.ts";
+import type { Pieces } from "./thin-state.ts";
 
 /** What a machine is made of. */
 export interface MachineFiles {
@@ -34,7 +35,8 @@ export function findFile(files: readonly ListedFile[], base: URL, name: string):
 }
 
 export interface SystemLoader {
-  /** @throws Error "Cannot load NAME: …"; a later call tries again. */
+  /** All that a machine needs whose state has the rest. @throws Error "Cannot load NAME: …"; a later call tries again. */
+  loadEmulator(): Promise<WebAssembly.Module>;
   loadMachine(): Promise<MachineFiles>;
   loadSystem(): Promise<SystemFiles>;
 }
@@ -48,9 +50,10 @@ export function createSystemLoader(
   find: (name: string) => RemoteFile,
   emulatorFile: RemoteFile,
 ): SystemLoader {
+  const loadEmulator = once(() => downloads.compile(emulatorFile));
   const loadMachine = once(async () => {
     const [emulator, bios, vgaBios] = await Promise.all([
-      downloads.compile(emulatorFile),
+      loadEmulator(),
       downloads.load(find("bios.bin")),
       downloads.load(find("vgabios.bin")),
     ]);
@@ -63,7 +66,7 @@ export function createSystemLoader(
     await nextTask();
     return { ...machine, kernel, unpackedKernel };
   });
-  return { loadMachine, loadSystem };
+  return { loadEmulator, loadMachine, loadSystem };
 }
 
 /** The states of warm boots, `warm-128.state` for 128 MiB of memory. */
@@ -71,13 +74,13 @@ export function createStateLoader(
   downloads: Downloads,
   files: readonly ListedFile[],
   base: URL,
-): { loadState(memoryMb: number): Promise<ArrayBuffer> | null; hasStates: boolean } {
+): { loadState(memoryMb: number): Promise<Pieces> | null; hasStates: boolean } {
   const nameOf = (memoryMb: number): string => `warm-${memoryMb}.state`;
   return {
     hasStates: files.some(({ name }) => /^warm-\d+\.state$/.test(name)),
     loadState(memoryMb) {
       if (!files.some(({ name }) => name === nameOf(memoryMb))) return null;
-      return downloads.load(findFile(files, base, nameOf(memoryMb))).then(({ buffer }) => buffer);
+      return downloads.loadPieces(findFile(files, base, nameOf(memoryMb)));
     },
   };
 }

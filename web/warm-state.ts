@@ -10,7 +10,7 @@ export interface StateParts extends Pick<MachineOptions, "emulator" | "bios" | "
 const PATIENCE_MS = 120_000;
 
 /** @throws Error "Cannot make the state of a warm boot: …" */
-export async function makeState(parts: StateParts): Promise<ArrayBuffer> {
+export async function makeState(parts: StateParts): Promise<Uint8Array<ArrayBuffer>> {
   let last = "";
   let settle!: { resolve(): void; reject(error: Error): void };
   const waiting = new Promise<void>((resolve, reject) => {
@@ -37,7 +37,7 @@ export async function makeState(parts: StateParts): Promise<ArrayBuffer> {
   try {
     await waiting;
     await machine.pause();
-    return await machine.save();
+    return await machine.saveWaiting();
   } finally {
     clearTimeout(timer);
     await machine.stop();

@@ -6,7 +6,7 @@ import type { CustomKernel } from "../worker/api.ts";
 import { type Machine, type MachineOptions, type NetworkCard, startMachine } from "./machine.ts";
 import type { OwnStates } from "./own-states.ts";
 import { DEFAULT_COMMAND_LINE } from "./project.ts";
-import type { MachineFiles } from "./system.ts";
+import type { Pieces } from "./thin-state.ts";
 
 /** Why a machine cannot be started warm. */
 export type ColdReason = "memory" | "command-line" | "kernel" | "card" | "drives" | "no-states" | "state" | "trouble";
@@ -46,9 +46,9 @@ export interface WarmBoots {
 }
 
 export interface WarmParts {
-  loadMachine(): Promise<MachineFiles>;
+  loadEmulator(): Promise<WebAssembly.Module>;
   /** The site's state for so much memory in MiB and the default command line; null when it has none. */
-  loadState(memoryMb: number): Promise<ArrayBuffer> | null;
+  loadState(memoryMb: number): Promise<Pieces> | null;
   /** States that the page has made itself, for kinds of machines that the site has none for. */
   own: OwnStates;
   /** Whether this page has states at all. */
@@ -61,18 +61,18 @@ export interface Spare extends WarmMachine {
   events: { target: MachineEvents | null };
 }
 
-export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScreen }: WarmParts): WarmBoots {
+export function createWarmBoots({ loadEmulator, loadState, own, hasStates, newScreen }: WarmParts): WarmBoots {
   /** Made or being made. */
   let spare: Promise<Spare> | null = null;
   /** The last of the page's own, unpacked. */
-  let unpacked: { kind: string; state: ArrayBuffer } | null = null;
+  let unpacked: { kind: string; state: Pieces } | null = null;
 
   /** The state that the site has for it, as far as it has come; "state" when it does not come. */
-  const ofSite = (wish: WarmWish): Promise<ArrayBuffer | "state"> | null => {
+  const ofSite = (wish: WarmWish): Promise<Pieces | "state"> | null => {
     return (hasStates && isAsBuilt(wish) && loadState(wish.memoryMb)?.catch(() => "state" as const)) || null;
   };
 
-  const find = async (wish: WarmWish): Promise<ArrayBuffer | ColdReason> => {
+  const find = async (wish: WarmWish): Promise<Pieces | ColdReason> => {
     if (!hasStates) return "no-states";
     if (wish.card !== "virtio") return "card";
     const ready = ofSite(wish);
@@ -89,15 +89,14 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
     const screen = newScreen();
     const finding = find(wish).then((state) => {
       if (typeof state === "string") throw new Error(`Cannot start a machine warm: ${state}`);
-      // Devices keep parts of the image and write to them.
-      return state.slice(0);
+      return state;
     });
     // Whoever waits for the machine hears of it.
     finding.catch(() => {});
-    const files = await loadMachine();
+    const emulator = await loadEmulator();
     const machine = await startMachine({
-      ...files,
-      start: { state: finding, waits: true },
+      ...{ emulator, bios: null, vgaBios: null },
+      start: { waiting: finding },
       drives: [],
       ...{ memoryMb, card, screen },
       ...forward(events),
@@ -121,9 +120,9 @@ export function createWarmBoots({ loadMachine, loadState, own, hasStates, newScr
   return {
     async prepare(wish) {
       if (!spare && ofSite(wish)) begin(wish);
-      const [files, state] = await Promise.all([loadMachine().catch(() => null), find(wish)]);
+      const [emulator, state] = await Promise.all([loadEmulator().catch(() => null), find(wish)]);
       if (typeof state === "string") return state;
-      return files ? null : "state";
+      return emulator ? null : "state";
     },
     async take(wish, events) {
       const waiting = spare;

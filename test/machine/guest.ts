@@ -84,7 +84,7 @@ export async function bootGuest(options: {
   /** A machine that goes on where it was saved, after so many commands of its agent. */
   saved?: { state: ArrayBuffer; commands: number };
   /** The state of a warm boot, and what it is handed: all but the last while it goes on waiting. */
-  warm?: { state: ArrayBuffer; deliveries: readonly Delivery[] };
+  warm?: { state: Uint8Array; deliveries: readonly Delivery[] };
   drives?: readonly (DriveDevice | null)[];
   memoryMb?: number;
   commandLine?: string;
@@ -113,7 +113,7 @@ export async function bootGuest(options: {
     start: options.saved
       ? { state: options.saved.state }
       : options.warm
-        ? { state: options.warm.state, waits: true }
+        ? { waiting: [options.warm.state] }
         : options.initramfs
           ? {
               kernel,

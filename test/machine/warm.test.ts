@@ -11,7 +11,7 @@ import { COMMAND_LINE, deliverAll, makeTestState } from "./warm.ts";
 
 const MIB = 1024 * 1024;
 const WITH_OTHERS = PROJECTS.map((project, index) => ({ ...project, before: PROJECTS.at(index - 1)?.overlay ?? [] }));
-let state: ArrayBuffer;
+let state: Uint8Array;
 
 /** Paths, kinds, modes, owners, links and contents of everything in the root file system; times of all but directories. */
 const FILES = `find / -xdev ! -type d -exec stat -c '%n %F %a %u %g %t:%T %N %s %Y' {} + | grep -v -E '^/(var/log/messages|etc/resolv.conf)' | sort
@@ -157,6 +157,6 @@ describe("warm and cold boots", () => {
   }, 120_000);
 
   afterAll(() => {
-    state = new ArrayBuffer(0);
+    state = new Uint8Array(0);
   });
 });

@@ -13,7 +13,7 @@ export const COMMAND_LINE = memoryCommandLine(DEFAULT_COMMAND_LINE, false);
 
 export const listing: Listing = listTree(composeTree(readParts(), defaults, []));
 
-export async function makeTestState(memoryMb: number): Promise<ArrayBuffer> {
+export async function makeTestState(memoryMb: number): Promise<Uint8Array> {
   const waiter = readSystem("waiter");
   const tree = composeTree(readParts(), defaults, [{ path: "/init", kind: "file", mode: 0o755, content: waiter }]);
   const { kernel, unpackedKernel, ...parts } = await readMachineParts();

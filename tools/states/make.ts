@@ -45,7 +45,7 @@ for (const memoryMb of STATE_SIZES_MB) {
       commandLine: memoryCommandLine(DEFAULT_COMMAND_LINE, false),
     },
   });
-  writeFileSync(join(next, `warm-${memoryMb}.state`), new Uint8Array(state));
+  writeFileSync(join(next, `warm-${memoryMb}.state`), state);
 }
 const listing = listTree(tree);
 const delta = composeDelta(listing, { overlay: [], present: null, memoryMb: STATE_SIZES_MB[0] });
