@@ -12,7 +12,7 @@ export interface Ends {
 }
 
 /** What waits for more of a stream waits so long at most. */
-const LATER_MS = 2;
+const LATER_MS = 4;
 
 /** Runs what was asked for during a turn of the event loop at its end, or a little later. */
 export class TurnEnd {

@@ -244,8 +244,8 @@ describe("receiving", () => {
     expect(peer.received).toBe("abcdef");
   });
 
-  it("waits a little for more of a stream, up to 16 KB; its last segment is not full and waits for nothing", () => {
-    const peer = opened();
+  it("waits a little for more of a stream, up to a quarter of the window; its last segment is not full and waits for nothing", () => {
+    const peer = opened({ windowScale: 7 });
     const full = "x".repeat(1460);
     for (let i = 0; i < 8; i++) {
       peer.give("A", { ack: A, data: full });
@@ -254,12 +254,19 @@ describe("receiving", () => {
       if (i < 7) expect(peer.brief()).toEqual([`A ${A} ${B + (i + 1) * 1460}`]);
       peer.clock.pass(0.2);
     }
-    for (let i = 8; i < 20; i++) peer.give("A", { ack: A, data: full });
+    // 64 KB: the eighth waits already.
+    for (let i = 8; i < 51; i++) peer.give("A", { ack: A, data: full });
     expect(peer.waitsLonger).toBe(true);
-    expect(peer.sent.map(({ ack }) => ack)).toEqual([B + 19 * 1460]);
+    expect(peer.sent).toEqual([]);
+    peer.give("A", { ack: A, data: full });
+    // At the end of the turn, so that what the server has taken until then is room already.
+    expect(peer.waitsLonger).toBe(false);
+    expect(peer.sent).toEqual([]);
+    expect(peer.take().map(({ ack, window }) => [ack, window << 3])).toEqual([[B + 52 * 1460, 256 * 1024]]);
+    peer.give("A", { ack: A, data: full });
     peer.give("A", { ack: A, data: "the end" });
     expect(peer.waitsLonger).toBe(false);
-    expect(peer.brief().at(-1)).toBe(`A ${A} ${B + 20 * 1460 + 7}`);
+    expect(peer.brief().at(-1)).toBe(`A ${A} ${B + 53 * 1460 + 7}`);
     // After a pause it is no stream any more.
     for (let i = 0; i < 8; i++) {
       peer.take();
@@ -328,6 +335,7 @@ describe("receiving", () => {
     for (let i = 0; i < 60; i++) {
       peer.give("A", { ack: A, data: full("d") });
       given += MSS;
+      if (i === 41) peer.turn();
     }
     expect(given).toBeGreaterThan(64 * 1024);
     expect(peer.received.length).toBe(64 * 1024);
