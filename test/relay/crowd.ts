@@ -5,6 +5,7 @@
 import { createServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { BROADCAST, frame, listen, mac, pause } from "./guests.ts";
+import { afterPatience } from "./patience.ts";
 import { forkRelay, type RelayNumbers } from "./relay-process.ts";
 import { SimulatedGuest } from "./simulated-guest.ts";
 
@@ -164,12 +165,12 @@ function judge(what: string, got: Buffer | Error, wanted: Buffer, report: CrowdR
 function arrived(stream: Duplex): Promise<Buffer | Error> {
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
-    const timer = setTimeout(() => {
+    const callOff = afterPatience(PATIENCE_MS, () => {
       resolve(new Error(`it hangs after ${Buffer.concat(chunks).length} bytes`));
       stream.destroy();
-    }, PATIENCE_MS);
+    });
     const done = (result: Buffer | Error): void => {
-      clearTimeout(timer);
+      callOff();
       resolve(result);
     };
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));

@@ -47,7 +47,8 @@ export class OnlineGuest {
   async booted(): Promise<void> {
     await this.guest.until(() => this.guest.watch.promptMs !== null, "prompt", 60_000);
     await this.run(
-      "for i in 1 2 3 4 5 6 7 8 9 10; do ip route | grep -q default && break; sleep 0.3; done; ip route | grep default",
+      "for i in $(seq 100); do ip route | grep -q default && break; sleep 0.3; done; ip route | grep default",
+      60_000,
     );
   }
 

@@ -5,6 +5,7 @@ import { encodeEcho, ICMP_TYPE } from "../../relay/nat/icmp.ts";
 import { GATEWAY, icmpOf, ipFrame, MAC, TcpGuest } from "./frame-guest.ts";
 import { Client, type ClientOptions, dhcp } from "./guests.ts";
 import { createPort } from "./network.ts";
+import { afterPatience } from "./patience.ts";
 
 const ETHER_TYPE_AT = 12;
 const PROTOCOL_AT = 23;
@@ -42,8 +43,11 @@ export class SimulatedGuest {
     const client = await Client.open(url, options);
     const guest = new SimulatedGuest(client);
     const given = new Promise<boolean>((resolve) => {
-      guest.onFirstPacket = resolve;
-      setTimeout(() => resolve(false), PATIENCE_MS).unref();
+      const callOff = afterPatience(PATIENCE_MS, () => resolve(false));
+      guest.onFirstPacket = (isGiven) => {
+        callOff();
+        resolve(isGiven);
+      };
     });
     client.send(dhcp([...MAC]));
     if (!(await given)) throw new Error("The relay gives the guest no address");
@@ -58,9 +62,9 @@ export class SimulatedGuest {
   async ping(withinMs = 5000): Promise<number | null> {
     const startedAt = performance.now();
     const answered = await new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), withinMs);
+      const callOff = afterPatience(withinMs, () => resolve(false));
       this.pings.push((isAnswered) => {
-        clearTimeout(timer);
+        callOff();
         resolve(isAnswered);
       });
       const echo = { id: 1, sequence: this.sequence++ & 0xffff, data: new Uint8Array(32) };
