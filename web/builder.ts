@@ -7,6 +7,7 @@ import type {
   BuildProgress,
   BuildRequest,
   BuildResult,
+  ComposedImage,
   CustomKernel,
   DeltaRequest,
   DeltaResult,
@@ -42,7 +43,8 @@ export interface Builder {
   /** What is on a disk. @throws Error with a sentence for the user, as the next two do */
   inspectDisk(source: BlockSource): Promise<DiskInspection>;
   listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]>;
-  readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** Where a file's content is on the disk, which is source 0 of it. */
+  locateDiskFile(source: BlockSource, path: string): Promise<ComposedImage>;
   rebuildDisk(source: BlockSource, request: RebuildRequest, options?: BuildOptions): Promise<RebuildResult>;
   /**
    * Makes a file from the project or from disks, piece by piece; what it takes from them and gives goes through `work`.
@@ -212,10 +214,8 @@ export function createBuilder(system: URL): Builder {
       succeed(await ask<Answer<DiskInspection>>((api) => api.inspectDisk(source.size, reader(source)), {})),
     listDirectory: async (source, path) =>
       succeed(await ask<Answer<DiskEntry[]>>((api) => api.listDirectory(source.size, reader(source), path), {})),
-    readDiskFile: async (source, path) =>
-      succeed(
-        await ask<Answer<Uint8Array<ArrayBuffer>>>((api) => api.readDiskFile(source.size, reader(source), path), {}),
-      ),
+    locateDiskFile: async (source, path) =>
+      succeed(await ask<Answer<ComposedImage>>((api) => api.locateDiskFile(source.size, reader(source), path), {})),
     async exportImage(request, disks, { write, onProgress, signal }) {
       const walks: AsyncIterator<Extent>[] = [];
       const walk = proxy(async (disk: number, restart: boolean): Promise<Extent | null> => {

@@ -50,9 +50,7 @@ export function createDiskActions({ disks, text, notify, saveAs, boot }: DiskAct
     cancel: (id) => disks.cancel(id),
     list: (id, path) => disks.entries(id, path),
     extract: (id, path) =>
-      void attempt(async () =>
-        saveAs(new Blob([await disks.readEntry(id, path)]), path.slice(path.lastIndexOf("/") + 1)),
-      ),
+      void attempt(async () => saveAs(await disks.extract(id, path), path.slice(path.lastIndexOf("/") + 1))),
     put: (id, directory, files) => disks.putFiles(id, directory, files),
     removeEntry: (id, path) => disks.removeEntry(id, path),
   };

@@ -82,6 +82,29 @@ export async function* withFiles(pieces: Iterable<Piece>, files: readonly Blob[]
 }
 
 /**
+ * The content of pieces of which those of source 0 are read from a disk, a few MiB at a time.
+ * @throws what the disk throws, and the signal's reason
+ */
+export async function* readPieces(
+  source: BlockSource,
+  pieces: Iterable<Piece>,
+  { signal, onProgress }: LongWork = {},
+): AsyncGenerator<Extent> {
+  for (const piece of pieces) {
+    const length = "bytes" in piece ? piece.bytes.length : piece.length;
+    for (let done = 0; done < length; ) {
+      signal?.throwIfAborted();
+      const count = Math.min(MAX_RUN_BYTES, length - done);
+      const bytes =
+        "bytes" in piece ? piece.bytes.subarray(done, done + count) : await source.read(piece.from + done, count);
+      yield { offset: piece.offset + done, bytes };
+      done += count;
+      onProgress?.(piece.offset + done);
+    }
+  }
+}
+
+/**
  * A gzipped raw image, unpacked piece by piece. Its size is known when the last piece is taken.
  * @throws Error "Cannot …" from the extents when the file is damaged, or larger unpacked than a disk may be
  */

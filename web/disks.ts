@@ -8,7 +8,15 @@ import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
 import { isQuota } from "./disk-database.ts";
 import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
-import { type Extents, fileExtents, type LongWork, rawBlob, unzippedExtents, withFiles } from "./disk-image.ts";
+import {
+  type Extents,
+  fileExtents,
+  type LongWork,
+  rawBlob,
+  readPieces,
+  unzippedExtents,
+  withFiles,
+} from "./disk-image.ts";
 import { hasLocks } from "./disk-locks.ts";
 import type { DiskContent } from "./disk-records.ts";
 import type { DiskFacts, DiskStore } from "./disk-store.ts";
@@ -69,7 +77,8 @@ export interface Disks {
   merge(id: string): Promise<DiskRow>;
   cancel(id: string): void;
   entries(id: string, path: string): Promise<DiskEntry[]>;
-  readEntry(id: string, path: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** A file's content, as the browser's to keep: a large one takes no memory of the page. */
+  extract(id: string, path: string): Promise<Blob>;
   putFiles(id: string, directory: string, files: readonly File[]): Promise<void>;
   removeEntry(id: string, path: string): Promise<void>;
   /** Stores the content of a disk that a new project is to have. @throws Error when there is no room */
@@ -144,6 +153,8 @@ const ORPHAN_MS = 3600_000;
 const COPY = "@";
 const copyIdOf = (id: string, key: string): string => id + COPY + key;
 const HANDOVER_MS = 2000;
+/** A file that is not larger is pulled out before there is any progress to show. */
+const AT_ONCE_BYTES = 32 * MIB;
 const NO_FACTS: DiskFacts = { sizeBytes: 0, storedBytes: 0, changed: false, createdAt: 0 };
 
 export function createDisks(parts: DisksParts): Disks {
@@ -634,10 +645,16 @@ export function createDisks(parts: DisksParts): Disks {
       free(disk);
       return (await opened).read(disk.id, ({ source }) => builder.listDirectory(source, path));
     },
-    async readEntry(id, path) {
+    async extract(id, path) {
       const disk = find(id);
       free(disk);
-      return (await opened).read(disk.id, ({ source }) => builder.readDiskFile(source, path));
+      const disks = await opened;
+      return disks.read(disk.id, async ({ source }) => {
+        const { size, pieces } = await builder.locateDiskFile(source, path);
+        if (size > MAX_DISK_MB * MIB) throw new ProjectError(text().fileTooLarge(path));
+        if (size <= AT_ONCE_BYTES) return rawBlob(size, readPieces(source, pieces));
+        return working(disk, "download", size, (work) => rawBlob(size, readPieces(source, pieces, work)));
+      });
     },
     async putFiles(id, directory, files) {
       const disk = find(id);

@@ -103,6 +103,8 @@ export interface SmartOsDisks {
   merge(disk: string): Promise<DiskRow>;
   entries(disk: string, path: string): Promise<DiskEntry[]>;
   readFile(disk: string, path: string): Promise<Uint8Array>;
+  /** The same for a file of any size. */
+  extract(disk: string, path: string): Promise<Blob>;
   putFiles(disk: string, directory: string, files: readonly File[]): Promise<void>;
 }
 
@@ -250,7 +252,8 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       reset: (disk) => disks.reset(disk),
       merge: (disk) => disks.merge(disk),
       entries: (disk, path) => disks.entries(disk, path),
-      readFile: (disk, path) => disks.readEntry(disk, path),
+      readFile: async (disk, path) => new Uint8Array(await (await disks.extract(disk, path)).arrayBuffer()),
+      extract: (disk, path) => disks.extract(disk, path),
       putFiles: (disk, directory, files) => disks.putFiles(disk, directory, files),
     },
     network: {

@@ -227,7 +227,8 @@ export interface BuilderApi {
   inspectDisk(sizeBytes: number, read: ReadDisk): Promise<Answer<DiskInspection>>;
   /** Sorted by name, directories first; of a disk with partitions, of the first one. */
   listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
-  readDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<Uint8Array<ArrayBuffer>>>;
+  /** Where a file's content is on the disk (source 0), with what of it is not in its place yet. */
+  locateDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<ComposedImage>>;
   rebuildDisk(sizeBytes: number, read: ReadDisk, request: RebuildRequest): Promise<RebuildResult>;
   /**
    * Makes a file piece by piece.

@@ -39,13 +39,18 @@ export async function inspectDisk(source: BlockSource): Promise<DiskInspection> 
 
 /** @throws FormatError when there is no such directory, or no file system to look into */
 export async function listDirectory(source: BlockSource, path: string): Promise<DiskEntry[]> {
-  const entries = await (await openFiles(source)).list(path);
+  const entries = await (await openFiles(source)).reader.list(path);
   return entries.map(describe);
 }
 
-/** @throws FormatError when there is no such file */
-export async function readDiskFile(source: BlockSource, path: string): Promise<Uint8Array<ArrayBuffer>> {
-  return (await openFiles(source)).read(path);
+/**
+ * Where the content of a file is on the disk, as `ExtReader.locate` has it.
+ * @throws FormatError when there is no such file
+ */
+export async function locateDiskFile(source: BlockSource, path: string): Promise<ComposedImage> {
+  const { reader, start } = await openFiles(source);
+  const { size, pieces } = await reader.locate(path);
+  return { size, pieces: pieces.map((piece) => ("bytes" in piece ? piece : { ...piece, from: piece.from + start })) };
 }
 
 /**
@@ -123,12 +128,13 @@ function unlink(tree: FileTree, inodes: KeptFiles["inodes"], path: string): Kept
   return undefined;
 }
 
-async function openFiles(source: BlockSource): Promise<ExtReader> {
+/** @returns the file system and where on the disk it begins, in bytes */
+async function openFiles(source: BlockSource): Promise<{ reader: ExtReader; start: number }> {
   const content = await recognise(source);
-  if (content.kind === "ext") return openExt(content.source);
+  if (content.kind === "ext") return { reader: await openExt(content.source), start: 0 };
   const first = content.kind === "partitions" ? firstOf(source, content.partitions) : null;
   if (!first) throw new FormatError("Cannot show files: there is no ext file system on this disk");
-  return openExt(first.source);
+  return { reader: await openExt(first.source), start: first.partition.start * SECTOR_BYTES };
 }
 
 async function recognise(source: BlockSource): Promise<Content> {

@@ -6,7 +6,7 @@ import artefacts from "virtual:system";
 import { expose, transfer } from "comlink";
 import type { BuilderApi, DiskResult, Piece, RebuildResult, WritePiece } from "./api.ts";
 import { answer, build, buildDelta, buildDisk, format, rebuild } from "./build.ts";
-import { inspectDisk, listDirectory, readDiskFile } from "./disk-content.ts";
+import { inspectDisk, listDirectory, locateDiskFile } from "./disk-content.ts";
 import { exportPieces, walkedDisk, writePieces } from "./export.ts";
 import { foreignFiles } from "./foreign.ts";
 import { encodeLink, openLink } from "./link.ts";
@@ -57,10 +57,7 @@ const api: BuilderApi = {
   },
   inspectDisk: (size, read) => answer(never, () => inspectDisk({ size, read })),
   listDirectory: (size, read, path) => answer(never, () => listDirectory({ size, read }, path)),
-  async readDiskFile(size, read, path) {
-    const result = await answer(never, () => readDiskFile({ size, read }, path));
-    return result.ok ? transfer(result, [result.value.buffer]) : result;
-  },
+  locateDiskFile: (size, read, path) => answer(never, () => locateDiskFile({ size, read }, path)),
   exportImage(request, diskBytes, walk, write, onProgress) {
     const signal = begin();
     const disks = diskBytes.map((size, disk) => walkedDisk(size, (restart) => walk(disk, restart)));

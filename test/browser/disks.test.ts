@@ -69,10 +69,54 @@ describe("a data disk", () => {
     ]);
     const last = await tab.evaluate(async () => [...(await window.smartos.disks.readFile("full", "/f11")).slice(-3)]);
     expect(last).toEqual([12, 12, 12]);
+    const isRight = await tab.evaluate(async () => {
+      const bytes = new Uint8Array(await (await window.smartos.disks.extract("full", "/f4")).arrayBuffer());
+      return bytes.length === 1024 * 1024 && bytes.every((byte) => byte === 5);
+    });
+    expect(isRight).toBe(true);
     expect(await refusal(tab.evaluate(() => window.smartos.disks.readFile("full", "/none")))).toMatch(
       /Cannot find \/none/,
     );
     check(await download(tab, "full", scratch), "e2fsck", "-fn");
+    await tab.context().close();
+  });
+
+  it("of several GiB takes a large file in, grows and shrinks around it, and gives it back, in little memory", async () => {
+    const tab = await page();
+    const session = await tab.context().newCDPSession(tab);
+    await tab.evaluate(() => window.smartos.disks.create({ name: "large", sizeMb: 1024 }));
+    const found = await tab.evaluate(async () => {
+      const { disks: all } = window.smartos;
+      const MIB = 1024 * 1024;
+      // Each MiB is another one; most of what is between them is zero, which takes no room on the way.
+      const parts: BlobPart[] = [];
+      const zeros = new Blob([new Uint8Array(15 * MIB)]);
+      for (let at = 0; at < 40; at += 1) parts.push(new Blob([new Uint8Array(MIB).fill(at + 1)]), zeros);
+      const file = new File(parts, "film");
+      await all.putFiles("large", "/", [file]);
+      const sizes = [];
+      for (const sizeMb of [4096, 700]) sizes.push((await all.resize("large", sizeMb)).sizeBytes / MIB);
+      const refused = await all.resize("large", 512).then(
+        () => "",
+        (error: Error) => error.message,
+      );
+      const out = await all.extract("large", "/film");
+      const right: boolean[] = [];
+      for (let at = 0; at < 40; at += 1) {
+        const bytes = new Uint8Array(await out.slice(at * 16 * MIB, (at * 16 + 2) * MIB).arrayBuffer());
+        right.push(bytes.every((byte, within) => byte === (within < MIB ? at + 1 : 0)));
+      }
+      return { size: out.size === file.size, sizes, refused, right: right.every(Boolean) };
+    });
+    expect(found).toMatchObject({ size: true, sizes: [4096, 700], right: true });
+    expect(found.refused).toMatch(/Cannot fit 640 MB of files/);
+    await session.send("HeapProfiler.collectGarbage");
+    const { usedSize, backingStorageSize = 0 } = (await session.send("Runtime.getHeapUsage")) as {
+      usedSize: number;
+      backingStorageSize?: number;
+    };
+    expect(usedSize + backingStorageSize).toBeLessThan(150 * 1024 * 1024);
+    check(await download(tab, "large", scratch), "e2fsck", "-fn");
     await tab.context().close();
   });
 

@@ -112,7 +112,7 @@ export async function killWhileWriting(
       onKill(report);
       if (report.kills === kills) return report;
 
-      await page.evaluate(() => window.smartos.boot());
+      await boot(page);
       await command(page, PREPARE);
       const before = sum(records);
       const writing = write(page, records);
@@ -158,6 +158,21 @@ async function write(page: Page, records: number[]): Promise<unknown> {
     }
     records[index] = record;
   }
+}
+
+/** A boot that takes longer than the page waits for goes on. */
+async function boot(page: Page): Promise<void> {
+  const said = await page
+    .evaluate(() => window.smartos.boot())
+    .then(
+      () => null,
+      (error: Error) => error,
+    );
+  if (said === null) return;
+  const hasShell = (): boolean => window.smartos.state().phase === "shell";
+  await page.waitForFunction(hasShell, undefined, { timeout: PATIENCE_MS }).catch(() => {
+    throw said;
+  });
 }
 
 async function command(page: Page, words: string): Promise<void> {

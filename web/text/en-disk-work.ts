@@ -6,6 +6,7 @@ export const enDiskWork = {
   busy: (name: string) => `Cannot change ${name}: other work on it is under way; wait for it or cancel it`,
   inUse: (name: string) => `Cannot change ${name}: the machine has it; power the machine off first`,
   cancelled: (name: string) => `The work on ${name} was cancelled; the disk is as it was`,
+  fileTooLarge: (path: string) => `Cannot take out ${path}: it is larger than 64 GiB`,
   full: (name: string) =>
     `Cannot store ${name}: the browser's storage is full; delete disks or projects, or make it smaller`,
   nameTaken: (name: string) => `Cannot name a disk ${name}: another disk of the project has that name`,

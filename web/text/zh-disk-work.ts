@@ -6,6 +6,7 @@ export const zhDiskWork: typeof enDiskWork = {
   busy: (name) => `无法更改 ${name}：它正在进行其他操作，请等待完成或取消`,
   inUse: (name) => `无法更改 ${name}：虚拟机正在使用它，请先关机`,
   cancelled: (name) => `对 ${name} 的操作已取消，磁盘保持原样`,
+  fileTooLarge: (path) => `无法取出 ${path}：它大于 64 GiB`,
   full: (name) => `无法保存 ${name}：浏览器存储空间已满，请删除一些磁盘或项目，或把它改小`,
   nameTaken: (name) => `无法把磁盘命名为 ${name}：项目中已有同名磁盘`,
   nameMissing: "无法命名磁盘：请填写名称",

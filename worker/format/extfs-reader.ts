@@ -14,7 +14,7 @@ import { runsOf } from "./extfs-reader-map.ts";
 import { unreadable } from "./extfs-reader-superblock.ts";
 import { ExtVolume, INODE_FLAGS, type RawInode } from "./extfs-reader-volume.ts";
 import { comparePaths, type EntryAttributes, FileTree, FormatError, quote, type TreeEntry } from "./file-tree.ts";
-import type { BlockSource } from "./sparse-image.ts";
+import type { BlockSource, ComposedImage, Piece } from "./sparse-image.ts";
 
 /** What a name stands for. `mtime` can be outside of what a FileTree holds. */
 export type ExtEntry = EntryAttributes & {
@@ -55,6 +55,11 @@ export interface ExtReader {
    * @param options.length all that follows, when it is left out
    */
   read(path: string, options?: { offset?: number; length?: number }): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * Where the content of a file is, however large it is: its pieces are the disk's own (source 0), or bytes that the disk has
+   * in its journal alone. What they leave out are zeros.
+   */
+  locate(path: string): Promise<ComposedImage>;
   /** Everything, the root first, each directory before what is in it. Hard links have the same inode. */
   walk(): AsyncIterable<ExtEntry>;
   /**
@@ -148,6 +153,21 @@ class Reader implements ExtReader {
     return this.#content(inode, start, bytes);
   }
 
+  async locate(path: string): Promise<ComposedImage> {
+    const inode = await this.#resolve(path, true);
+    const { format, size } = inode;
+    if (format !== FORMAT_BITS.file) throw refusal("read", path, "it is not a file");
+    const { blockBytes } = this.#volume.superblock;
+    const pieces: Piece[] = [];
+    for (const { logical, start, length: blocks, bytes } of await this.#runs(inode)) {
+      const offset = logical * blockBytes;
+      const length = Math.min(blocks * blockBytes, size - offset);
+      if (bytes) pieces.push({ offset, bytes: bytes.subarray(0, length) });
+      else pieces.push({ offset, length, source: 0, from: start * blockBytes });
+    }
+    return { size, pieces };
+  }
+
   async *walk(): AsyncGenerator<ExtEntry, void> {
     for await (const { entry } of this.#all()) yield entry;
   }
@@ -213,16 +233,22 @@ class Reader implements ExtReader {
 
   async #kept(inode: RawInode, path: string): Promise<KeptInode> {
     if (inode.flags & INODE_FLAGS.verity) throw refuseChange(path, "is protected by fs-verity");
-    const { blockBytes, seed } = this.#volume.superblock;
+    const { seed } = this.#volume.superblock;
     const { format, attributeBlock: number } = inode;
     const attributes =
       number === 0 ? null : { block: number, bytes: attributeBlock(await this.#volume.block(number), number, seed) };
     const before = inodeOfUsualSize(inode.bytes);
     if (format !== FORMAT_BITS.file) return { before, format, attributes, size: 0, runs: [] };
+    return { before, format, attributes, size: inode.size, runs: await this.#runs(inode) };
+  }
+
+  /** The blocks of a file that are no holes. */
+  async #runs(inode: RawInode): Promise<KeptRun[]> {
+    const blocks = Math.ceil(inode.size / this.#volume.superblock.blockBytes);
     const runs: KeptRun[] = [];
-    for await (const { logical, start, length } of runsOf(this.#volume, inode, 0, Math.ceil(inode.size / blockBytes)))
+    for await (const { logical, start, length } of runsOf(this.#volume, inode, 0, blocks))
       if (start !== null) runs.push(...(await this.#withLogged({ logical, start, length })));
-    return { before, format, attributes, size: inode.size, runs };
+    return runs;
   }
 
   /** A run, cut where the newest version of a block is in the journal. */
