@@ -129,6 +129,11 @@ const STREAM_ACK_BYTES = 64 * 1024;
 const CHALLENGE_MS = 100;
 const DUPLICATES = 3;
 /**
+ * A guest is asked so many times, however much time has passed: after a process has stood still (a computer that slept), all
+ * patience seems to be at an end before the guest could say a word.
+ */
+const LEAST_TIMEOUTS = 3;
+/**
  * The longest wait between two questions about a closed window. The news that it is open may be lost, and the guest is one
  * hop away: the minute that RFC 9293 would allow would be felt, a frame in some seconds is not.
  */
@@ -791,7 +796,7 @@ export class TcpConnection {
   private onRetransmit(): void {
     const now = this.wheel.now();
     if (this.state === "SYN-SENT" || this.state === "SYN-RECEIVED") {
-      if (now - this.heardAt >= this.options.handshakeMs) {
+      if (this.timeouts++ >= LEAST_TIMEOUTS && now - this.heardAt >= this.options.handshakeMs) {
         if (this.state === "SYN-RECEIVED") this.sendReset();
         return this.close("timeout");
       }
@@ -804,7 +809,7 @@ export class TcpConnection {
     if (this.timeouts++ === 0) this.firstTimeoutAt = now;
     // A guest that acknowledges with a closed window is alive (RFC 9293, 3.8.6.1).
     const since = this.sendWindow === 0 ? Math.max(this.heardAt, this.firstTimeoutAt) : this.firstTimeoutAt;
-    if (now - since >= this.options.giveUpMs) {
+    if (this.timeouts > LEAST_TIMEOUTS && now - since >= this.options.giveUpMs) {
       this.sendReset();
       return this.close("timeout");
     }
@@ -827,7 +832,7 @@ export class TcpConnection {
    */
   private probeWindow(now: number): void {
     if (this.queue.length === 0 && !this.finWanted) return;
-    if (now - this.heardAt >= this.options.giveUpMs) {
+    if (this.probes++ >= LEAST_TIMEOUTS && now - this.heardAt >= this.options.giveUpMs) {
       this.sendReset();
       return this.close("timeout");
     }

@@ -616,6 +616,33 @@ describe("losses", () => {
 });
 
 describe("staying", () => {
+  it("a relay that has stood still asks first, and goes on with a guest that was there all the time", () => {
+    const [sending, held, opening] = [opened(), opened(), new Peer()];
+    sending.connection.write(text("lost"));
+    sending.clock.pass(400);
+    held.give("A", { ack: A, window: 0 });
+    held.connection.write(text("held"));
+    held.clock.pass(400);
+    opening.connection.accept(synOf(PEER));
+    opening.seq = B;
+    for (const peer of [sending, held, opening]) {
+      peer.take();
+      peer.clock.time += 600_000;
+      peer.clock.pass(10);
+      expect(peer.end).toBeNull();
+      expect(peer.take().map(({ flags }) => flags)).not.toContain("RA");
+    }
+    sending.give("A", { ack: A + 4 });
+    held.give("A", { ack: A, window: 1000 });
+    opening.give("A", { ack: A });
+    expect(held.take().map(({ data }) => data)).toEqual(["held"]);
+    expect(opening.state).toBe("ESTABLISHED");
+    // Who is silent then is given up all the same.
+    sending.connection.write(text("more"));
+    sending.clock.pass(200_000);
+    expect(sending.end).toBe("timeout");
+  });
+
   it("asks a silent guest whether it is there, and ends when it is not", () => {
     const peer = opened();
     peer.clock.pass(121_000);
