@@ -15,65 +15,39 @@ import type { Editor } from "./editor.ts";
 import { listenToParent } from "./embedding.ts";
 import { createBlobSink } from "./export-sink.ts";
 import { createExports } from "./exports.ts";
+import { followRoomLink } from "./follow-room-link.ts";
 import { pauseWhileHidden } from "./hidden.ts";
+import { initialState } from "./initial-state.ts";
 import { openLibrary } from "./library.ts";
 import { readLocation } from "./location.ts";
-import { createNetwork, type Network } from "./network.ts";
-import { createNotify, type Notify } from "./notify.ts";
+import { createNetwork } from "./network.ts";
+import { createNotify } from "./notify.ts";
 import { keepOffline } from "./offline.ts";
-import { createOwnStates, type StateKind } from "./own-states.ts";
-import { type Bootable, bootsAlike, DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB, memoryCommandLine } from "./project.ts";
+import { composeState } from "./own-state-parts.ts";
+import { createOwnStates } from "./own-states.ts";
+import { type Bootable, bootsAlike, DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
-import { readRoomLink } from "./room-link.ts";
 import { type BootRecipe, createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createShare } from "./share.ts";
-import { NO_SHARE } from "./share-state.ts";
 import { createSmartOs, type SmartOs } from "./smartos.ts";
 import { fingerprint, SYSTEM_FILES } from "./snapshot-record.ts";
 import { createSnapshots } from "./snapshots.ts";
-import { type AppState, type BootMode, createStore, type Language, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
-import { createStateLoader, createSystemLoader, findFile, type SystemFiles } from "./system.ts";
+import { type BootMode, createStore } from "./state.ts";
+import { createStateLoader, createSystemLoader, findFile } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
-import { type Text, textOf } from "./text.ts";
-import { createWorkbench, type Workbench } from "./views/workbench.ts";
+import { textOf } from "./text.ts";
+import { newMachineScreen, newScreenContainer } from "./views/screen.ts";
+import { showWorkbench } from "./views/show-workbench.ts";
 import { createWarmBoots, isAsBuilt, type WarmWish } from "./warm.ts";
-import type { StateParts } from "./warm-state.ts";
-import { createWorkspace, type Workspace } from "./workspace.ts";
+import { createWorkspace, watchProject } from "./workspace.ts";
 
 declare global {
   interface Window {
     smartos: SmartOs;
   }
-}
-
-/** The parts of a state. They are packed in a worker of their own: the builder's own may be asked for a boot meanwhile. */
-async function composeState(
-  systemUrl: URL,
-  { emulator, bios, vgaBios, kernel, unpackedKernel }: SystemFiles,
-  waiter: Uint8Array,
-  { memoryMb, commandLine, kernel: own }: StateKind,
-): Promise<StateParts> {
-  const builder = createBuilder(systemUrl);
-  const overlay = [{ path: "/init", kind: "file", mode: 0o755, content: waiter } as const];
-  const built = await builder.build({ target: "initramfs", overlay, compression: "none", memoryMb });
-  builder.stop();
-  if (!built.ok) throw new Error(built.problem);
-  const start = {
-    ...(own ? { kernel: own.content, unpackedKernel: null } : { kernel, unpackedKernel }),
-    initramfs: built.bytes,
-    commandLine: memoryCommandLine(commandLine, false),
-  };
-  return { emulator, bios, vgaBios, memoryMb, start };
-}
-
-/** What v86 draws into: it wants a div for text and a canvas for graphics. */
-function newScreen(): HTMLElement {
-  const words = el("div");
-  words.style.whiteSpace = "pre";
-  return el("div", {}, words, el("canvas"));
 }
 
 /** What `waitFor` can look at: more than a boot prints, less than would weigh on the page. */
@@ -99,9 +73,10 @@ async function start(): Promise<void> {
   const builder = createBuilder(systemUrl);
   const ownStates = createOwnStates({
     version: systemFiles.map(({ sha256 }) => sha256.slice(0, 16)).join(" "),
-    loadParts: async (kind) => composeState(systemUrl, await loadSystem(), await downloads.load(find("waiter")), kind),
+    loadParts: async (kind) =>
+      composeState(() => createBuilder(systemUrl), await loadSystem(), await downloads.load(find("waiter")), kind),
   });
-  const warm = createWarmBoots({ loadEmulator, loadState, own: ownStates, hasStates, newScreen });
+  const warm = createWarmBoots({ loadEmulator, loadState, own: ownStates, hasStates, newScreen: newMachineScreen });
   const warmMemoryMb = wishes.memoryMb ?? settings.warmMemoryMb ?? DEFAULT_MEMORY_MB;
   // The largest downloads start before anything else is done.
   loadEmulator()
@@ -143,7 +118,7 @@ async function start(): Promise<void> {
   const workspace = createWorkspace(store, library, tabs, project.id);
 
   const terminal = createTerminal();
-  const screen = el("div", { className: "screen", tabIndex: 0 });
+  const screen = newScreenContainer();
 
   let printed = "";
   const printedListeners = new Set<(text: string) => void>();
@@ -196,7 +171,7 @@ async function start(): Promise<void> {
     loadMachine,
     loadSystem,
     warm,
-    newScreen,
+    newScreen: newMachineScreen,
     showScreen: (shown) => screen.replaceChildren(...(shown ? [shown] : [])),
     onSerial(bytes) {
       terminal.write(bytes);
@@ -350,7 +325,7 @@ async function start(): Promise<void> {
   const carried = readProjectLink(location.href) !== null || wishes.image !== null;
   // What comes from outside is looked at before anything starts.
   const firstBoot = wishes.boot === "off" || carried ? Promise.resolve() : bootFirst();
-  showWorkbench(store, () => createWorkbench(text(), actions, { terminal, screen, loadEditor }), terminal, actions);
+  showWorkbench(document.getElementById("workbench") as HTMLElement, store, actions, { terminal, screen, loadEditor });
   const followLink = async (): Promise<void> => {
     const isThere = await (wishes.image === null ? share.followLink() : share.offerAddress(wishes.image));
     if (!isThere) share.actions.answerOffer(false);
@@ -415,116 +390,6 @@ function firstTouch(): Promise<void> {
 
 function version({ overlay, commandLine, memoryMb, kernel }: BootRecipe): Bootable {
   return { files: overlay, commandLine, memoryMb, ...(kernel ? { kernel } : {}) };
-}
-
-/** Goes into the room that the page's address names; to another relay only when the user says so. */
-function followRoomLink(network: Network, notify: Notify, text: () => Text): void {
-  const link = readRoomLink(location.href);
-  if (!link) return;
-  const join = (): void => network.actions.join(link.room, link.secret);
-  if (link.relay === "") return join();
-  const { roomElsewhere, joinThere } = text().networkWork;
-  notify("info", roomElsewhere(link.room, link.relay), {
-    label: joinThere,
-    run() {
-      network.actions.setRelay(link.relay);
-      join();
-    },
-  });
-}
-
-/** Calls `onChange` when the project's files, settings or disks have changed, or another project was opened. */
-function watchProject(workspace: Workspace, onChange: () => void): () => void {
-  let seen: unknown = null;
-  return () => {
-    if (workspace.project === seen) return;
-    seen = workspace.project;
-    onChange();
-  };
-}
-
-/** Keeps the page showing the state, in the language and the colours that are chosen. */
-function showWorkbench(
-  store: ReturnType<typeof createStore>,
-  create: () => Workbench,
-  terminal: ReturnType<typeof createTerminal>,
-  actions: { applyAndReboot(): void },
-): void {
-  const root = document.getElementById("workbench") as HTMLElement;
-  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
-  let workbench: Workbench | null = null;
-  let language: Language | null = null;
-  const colour = (): void => {
-    const { theme } = store.state;
-    const isDark = theme === "dark" || (theme === "system" && darkSystem.matches);
-    document.documentElement.dataset.theme = isDark ? "dark" : "light";
-    terminal.setDark(isDark);
-  };
-  darkSystem.addEventListener("change", colour);
-  let theme: string | null = null;
-  store.subscribe((state) => {
-    if (state.theme !== theme) {
-      theme = state.theme;
-      colour();
-    }
-    if (state.language !== language) {
-      language = state.language;
-      document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-      workbench?.dispose();
-      workbench = create();
-      root.replaceChildren(workbench.element);
-    }
-    document.title = `${state.project.name || "smart-os"} – smart-os`;
-    workbench?.update(state);
-  });
-
-  const onKey = (event: KeyboardEvent): boolean => {
-    const isApply = event.key === "Enter" && (event.ctrlKey || event.metaKey);
-    const isCycle = event.key === "F6";
-    if (!isApply && !isCycle) return true;
-    if (event.type === "keydown") {
-      if (isApply) actions.applyAndReboot();
-      else workbench?.cycleFocus(event.shiftKey ? -1 : 1);
-    }
-    event.preventDefault();
-    event.stopPropagation();
-    return false;
-  };
-  terminal.onKey(onKey);
-  // Before the editor's own keys and the guest's screen see it.
-  addEventListener("keydown", onKey, true);
-}
-
-function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "embed">): AppState {
-  return {
-    ...chosen,
-    projects: [],
-    project: { id: "", name: "", commandLine: "", memoryMb: 0, kernel: null },
-    writable: true,
-    files: [],
-    openFile: null,
-    pendingEdits: false,
-    storage: { state: "saved" },
-    machine: {
-      status: "off",
-      mode: "cold",
-      coldReason: null,
-      phase: null,
-      poweredAt: null,
-      promptMs: null,
-      memoryMb: 0,
-      build: null,
-      problem: null,
-    },
-    timeline: [],
-    download: null,
-    disks: [],
-    quota: null,
-    network: NO_NETWORK,
-    snapshots: NO_SNAPSHOTS,
-    share: NO_SHARE,
-    notices: [],
-  };
 }
 
 start().catch((error: unknown) => {

@@ -231,3 +231,13 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
   };
   return workspace;
 }
+
+/** Calls `onChange` when the project's files, settings or disks have changed, or another project was opened. */
+export function watchProject(workspace: Workspace, onChange: () => void): () => void {
+  let seen: unknown = null;
+  return () => {
+    if (workspace.project === seen) return;
+    seen = workspace.project;
+    onChange();
+  };
+}

@@ -1,4 +1,5 @@
 /** The views over made-up states: no machine, no storage. `?scenario=` chooses the state, `harness` is for the tests. */
+import type { Editor } from "../../web/editor.ts";
 import {
   type Actions,
   type AppState,
@@ -8,7 +9,9 @@ import {
   type ShareActions,
   type SnapshotActions,
 } from "../../web/state.ts";
-import { mountWorkbench } from "../../web/views/workbench.ts";
+import { createTerminal } from "../../web/terminal.ts";
+import { newMachineScreen, newScreenContainer } from "../../web/views/screen.ts";
+import { showWorkbench } from "../../web/views/show-workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
 
 export interface Harness {
@@ -103,7 +106,18 @@ const actions = new Proxy(others, {
 });
 
 const root = document.getElementById("workbench") as HTMLElement;
-const { terminal, screenContainer } = mountWorkbench(root, store, actions);
+const terminal = createTerminal();
+const container = newScreenContainer();
+const machineScreen = newMachineScreen();
+container.replaceChildren(machineScreen);
+let editor: Promise<Editor> | null = null;
+const loadEditor = (): Promise<Editor> => {
+  editor ??= import("../../web/editor.ts").then(({ createEditor }) =>
+    createEditor((path, text) => actions.editFile(path, text)),
+  );
+  return editor;
+};
+showWorkbench(root, store, actions, { terminal, screen: container, loadEditor });
 window.harness = { calls, set, state: () => store.state, input: [] };
 const decoder = new TextDecoder();
 terminal.onInput((bytes) => window.harness.input.push(decoder.decode(bytes)));
@@ -125,7 +139,7 @@ terminal.write(
     PROMPT,
   ].join("\r\n"),
 );
-const screen = screenContainer.firstElementChild as HTMLElement;
+const screen = machineScreen.firstElementChild as HTMLElement;
 screen.textContent = Array.from({ length: 25 }, (_, line) =>
   (line === 0 ? "SeaBIOS (version 1.16.2)" : line === 2 ? "Booting from ROM..." : "").padEnd(80),
 ).join("\n");

@@ -16,6 +16,8 @@ export type MachineTab = "terminal" | "screen";
 
 export interface MachinePanel extends View {
   show(tab: MachineTab): void;
+  /** The tab that is shown. */
+  shown(): MachineTab;
   focus(): void;
 }
 
@@ -127,6 +129,7 @@ export function createMachinePanel(
   return {
     element,
     show,
+    shown: () => shown,
     focus,
     update(state) {
       for (const view of [problem, overlay, timeline]) view.update(state);

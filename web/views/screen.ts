@@ -17,11 +17,16 @@ const LARGEST = 2;
 /** Room for the ring of the focus. */
 const MARGIN = 12;
 
-/** The element that v86 draws into: it wants a div for text and a canvas for graphics. */
-export function createScreenContainer(): HTMLElement {
+/** What v86 draws into, one for each machine: it wants a div for text and a canvas for graphics. */
+export function newMachineScreen(): HTMLElement {
   const words = el("div");
   words.style.whiteSpace = "pre";
-  return el("div", { className: "screen" }, words, el("canvas"));
+  return el("div", {}, words, el("canvas"));
+}
+
+/** Where the present machine's screen stands. */
+export function newScreenContainer(): HTMLElement {
+  return el("div", { className: "screen", tabIndex: 0 });
 }
 
 /** The machine's screen, fitted into its panel. It takes the keyboard while it has the focus. */

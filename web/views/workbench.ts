@@ -1,8 +1,8 @@
 import { el } from "../dom.ts";
 import type { Editor } from "../editor.ts";
-import type { Actions, AppState, Language, Store } from "../state.ts";
-import { createTerminal, type Terminal } from "../terminal.ts";
-import { type Text, textOf } from "../text.ts";
+import type { Actions, AppState } from "../state.ts";
+import type { Terminal } from "../terminal.ts";
+import type { Text } from "../text.ts";
 import { createBanner } from "./banner.ts";
 import { createBar } from "./bar.ts";
 import { createDisks } from "./disks.ts";
@@ -12,91 +12,12 @@ import { createNetwork } from "./network.ts";
 import { createNetworkMark } from "./network-mark.ts";
 import { createNotices } from "./notices.ts";
 import { createPanels, GUESTS, type GuestName } from "./panels.ts";
-import { createScreenContainer } from "./screen.ts";
 import { acceptArrivals } from "./share-arrivals.ts";
 import { createShareBanner } from "./share-banner.ts";
 import { createShareOffer } from "./share-offer.ts";
 import { createSnapshots } from "./snapshots.ts";
 import { createTree } from "./tree.ts";
 import type { View } from "./view.ts";
-
-export interface MountedWorkbench {
-  readonly terminal: Terminal;
-  /** Where v86 draws. */
-  readonly screenContainer: HTMLElement;
-  showMachineTab(tab: MachineTab): void;
-  dispose(): void;
-}
-
-/** Puts the whole page into an element, and keeps it showing the store's state in the chosen language and colours. */
-export function mountWorkbench(root: HTMLElement, store: Store, actions: Actions): MountedWorkbench {
-  const terminal = createTerminal();
-  const screen = createScreenContainer();
-  const abort = new AbortController();
-  let page: Workbench | null = null;
-  let language: Language | null = null;
-  let tab: MachineTab = "terminal";
-  let editor: Promise<Editor> | null = null;
-  const loadEditor = (): Promise<Editor> => {
-    editor ??= quiet().then(async () => {
-      const { createEditor } = await import("../editor.ts");
-      return createEditor((path, text) => actions.editFile(path, text));
-    });
-    return editor;
-  };
-
-  const darkSystem = matchMedia("(prefers-color-scheme: dark)");
-  const colour = ({ theme }: AppState): void => {
-    const isDark = theme === "dark" || (theme === "system" && darkSystem.matches);
-    document.documentElement.dataset.theme = isDark ? "dark" : "light";
-    terminal.setDark(isDark);
-  };
-  darkSystem.addEventListener("change", () => colour(store.state), { signal: abort.signal });
-
-  const stop = store.subscribe((state) => {
-    colour(state);
-    document.title = state.project.name ? `${state.project.name} – smart-os` : "smart-os";
-    if (state.language !== language) {
-      language = state.language;
-      document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-      const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.testid : undefined;
-      page?.dispose();
-      page = createWorkbench(textOf(language), actions, { terminal, screen, loadEditor });
-      root.replaceChildren(page.element);
-      page.showMachineTab(tab);
-      if (focused) root.querySelector<HTMLElement>(`[data-testid="${focused}"]`)?.focus();
-    }
-    page?.update(state);
-  });
-
-  // Before the editor's own keys, the terminal's and the guest's screen see them.
-  addEventListener(
-    "keydown",
-    (event) => {
-      const isApply = event.key === "Enter" && (event.ctrlKey || event.metaKey);
-      if ((!isApply && event.key !== "F6") || document.querySelector("dialog[open]")) return;
-      event.preventDefault();
-      event.stopPropagation();
-      if (!isApply) page?.cycleFocus(event.shiftKey ? -1 : 1);
-      else if (!event.repeat) actions.applyAndReboot();
-    },
-    { capture: true, signal: abort.signal },
-  );
-
-  return {
-    terminal,
-    screenContainer: screen,
-    showMachineTab(next) {
-      tab = next;
-      page?.showMachineTab(next);
-    },
-    dispose() {
-      stop();
-      abort.abort();
-      page?.dispose();
-    },
-  };
-}
 
 export interface WorkbenchParts {
   terminal: Terminal;
@@ -107,6 +28,8 @@ export interface WorkbenchParts {
 
 export interface Workbench extends View {
   showMachineTab(tab: MachineTab): void;
+  /** The one that is shown. */
+  machineTab(): MachineTab;
   /** Moves the focus to the next or the previous panel. */
   cycleFocus(step: 1 | -1): void;
   dispose(): void;
@@ -225,6 +148,7 @@ export function createWorkbench(
   return {
     element,
     showMachineTab: (tab) => machine.show(tab),
+    machineTab: () => machine.shown(),
     update(state) {
       element.toggleAttribute("data-embed", state.embed);
       shown = state;
@@ -254,12 +178,4 @@ export function createWorkbench(
       element.remove();
     },
   };
-}
-
-/** Resolves when the browser has a moment, so that the editor's code never delays the boot. */
-function quiet(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof requestIdleCallback === "function") requestIdleCallback(() => resolve(), { timeout: 1500 });
-    else setTimeout(resolve, 200);
-  });
 }

@@ -1,0 +1,35 @@
+/** What the page shows before anything has been opened or started. */
+import { NO_SHARE } from "./share-state.ts";
+import { type AppState, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
+
+export function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "embed">): AppState {
+  return {
+    ...chosen,
+    projects: [],
+    project: { id: "", name: "", commandLine: "", memoryMb: 0, kernel: null },
+    writable: true,
+    files: [],
+    openFile: null,
+    pendingEdits: false,
+    storage: { state: "saved" },
+    machine: {
+      status: "off",
+      mode: "cold",
+      coldReason: null,
+      phase: null,
+      poweredAt: null,
+      promptMs: null,
+      memoryMb: 0,
+      build: null,
+      problem: null,
+    },
+    timeline: [],
+    download: null,
+    disks: [],
+    quota: null,
+    network: NO_NETWORK,
+    snapshots: NO_SNAPSHOTS,
+    share: NO_SHARE,
+    notices: [],
+  };
+}
