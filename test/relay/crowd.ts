@@ -65,8 +65,14 @@ export async function crowd(
   };
   const end = Date.now() + ms;
 
+  // Whoever stood in the door while the computer slept is sent away (408, Request Timeout), and comes again as a page does.
+  const join = (): Promise<SimulatedGuest> =>
+    SimulatedGuest.join(relay.url).catch((error: Error) => {
+      if (!error.message.startsWith("408")) throw error;
+      return SimulatedGuest.join(relay.url);
+    });
   const live = async (number: number): Promise<void> => {
-    let guest = await SimulatedGuest.join(relay.url);
+    let guest = await join();
     for (let turn = number; Date.now() < end; turn += 7) {
       const what = `guest ${number}, turn ${turn}`;
       const kind = turn % 20;
@@ -110,7 +116,7 @@ export async function crowd(
         // The relay keeps those that vanish, as they might come back: nobody is to be waited for at the end.
         if (turn % 3 === 0 && Date.now() < end - KEPT_MS) guest.vanish();
         else guest.leave();
-        guest = await SimulatedGuest.join(relay.url);
+        guest = await join();
         count("newcomer");
       }
       await pause(500 + ((turn * 7919) % 2000));

@@ -13,6 +13,7 @@ import { type RelayLimits, type RelayOptions, readOptions } from "../../relay/op
 import { type Relay, type RelayParts, startRelay } from "../../relay/server.ts";
 import type { AddressedEngine } from "../../relay/session.ts";
 import { GatheringSocket } from "./gathering-socket.ts";
+import { afterPatience } from "./patience.ts";
 
 export const SUBNET: Subnet = {
   gateway: "10.0.2.2",
@@ -213,20 +214,21 @@ export class Client {
   }
 
   private async wait<Found>(look: () => Found | undefined): Promise<Found> {
-    const end = Date.now() + 10_000;
-    for (;;) {
-      const found = look();
-      if (found !== undefined) return found;
-      const left = end - Date.now();
-      if (left <= 0)
-        throw new Error(`Nothing came that fits; there were ${JSON.stringify(this.messages).slice(0, 2000)}`);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left);
-        this.waiters.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
+    let isOver = false;
+    const callOff = afterPatience(10_000, () => {
+      isOver = true;
+      this.wake();
+    });
+    try {
+      for (;;) {
+        const found = look();
+        if (found !== undefined) return found;
+        if (isOver)
+          throw new Error(`Nothing came that fits; there were ${JSON.stringify(this.messages).slice(0, 2000)}`);
+        await new Promise<void>((resolve) => this.waiters.push(resolve));
+      }
+    } finally {
+      callOff();
     }
   }
 
