@@ -281,7 +281,7 @@ function row(file: ProjectFile, origin: FileRow["origin"]): FileRow {
   return file.kind === "symlink" ? { ...base, target: file.target } : base;
 }
 
-function sameFile(a: ProjectFile | DeletedFile, b: ProjectFile | DeletedFile | undefined): boolean {
+export function sameFile(a: ProjectFile | DeletedFile, b: ProjectFile | DeletedFile | undefined): boolean {
   // Versions share what they have in common: nearly always there is nothing to compare byte by byte.
   if (a === b) return true;
   if (!b || a.kind !== b.kind || a.path !== b.path) return false;

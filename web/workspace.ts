@@ -18,6 +18,7 @@ import {
   removeFile,
   renameFile,
   restoreDefault,
+  sameFile,
   uniqueName,
   withKernel,
   writeFile,
@@ -98,8 +99,10 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
 
   const change = (next: Project, fromEditor = false): void => {
     if (!store.state.writable) throw new ProjectError(textOf(store.state.language).readOnlyError);
+    // What another file has become is no reason to give the editor its text anew.
+    if (!fromEditor && openPath !== null && !isSame(existing(openPath), readFile(next, defaults, openPath)))
+      revision += 1;
     project = { ...next, updatedAt: Date.now() };
-    if (!fromEditor) revision += 1;
     library.save(project);
     emit();
   };
@@ -230,6 +233,10 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
     },
   };
   return workspace;
+}
+
+function isSame(one: ProjectFile | undefined, other: ProjectFile | undefined): boolean {
+  return one === other || (one !== undefined && other !== undefined && sameFile(one, other));
 }
 
 /** Calls `onChange` when the project's files, settings or disks have changed, or another project was opened. */
