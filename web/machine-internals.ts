@@ -4,6 +4,7 @@
  */
 import type { IdeController } from "./drives.ts";
 import type { StateSource } from "./machine-state.ts";
+import type { Vga } from "./screen-redraw.ts";
 
 export interface VirtQueue {
   is_configured(): boolean;
@@ -56,6 +57,7 @@ export interface Cpu {
   devices: {
     ide: IdeController;
     pit: Timer;
+    vga: Vga;
     virtio_console?: { virtio: { queues: VirtQueue[] } };
     virtio_net?: { mac: Uint8Array; virtio: VirtioDevice };
   };

@@ -10,6 +10,7 @@ import type { UnpackedKernel } from "./kernel.ts";
 import type { Internals, Ports, ScreenAdapter, VirtQueue } from "./machine-internals.ts";
 import { holdClocks, restoreState, saveState, saveStateNow, saveThinState } from "./machine-state.ts";
 import { offerOffloads, sendFrames } from "./network-card.ts";
+import { redrawOnce } from "./screen-redraw.ts";
 import type { Pieces } from "./thin-state.ts";
 
 /** A kernel that is handed to the machine, as `qemu -kernel -initrd -append` does; all of it is in memory. */
@@ -161,6 +162,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   const internals = emulator as unknown as Internals;
   const { cpu } = internals.v86;
   const scheduler = schedule(internals.v86);
+  redrawOnce(cpu.devices.vga);
   const stopDrawing = drawWhileSeen(internals.screen_adapter, options.screen);
 
   const drives = plugDrives(cpu.devices.ide, options.drives, scheduler.wake);
