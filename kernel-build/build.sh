@@ -36,7 +36,7 @@ stage_inputs() { # STAGE
     kernel) cat "$here"/{kernel.config,stages/{kernel,configuration}.sh} "$here"/patches/linux-* "$(stage_dir sources)/versions" && toolchain ;;
     busybox) cat "$here"/{busybox.config,stages/{busybox,configuration}.sh} "$here"/patches/busybox-* "$(stage_dir sources)/versions" && toolchain ;;
     grub) cat "$here"/stages/{grub.sh,grub-core.pl} "$(stage_dir sources)/versions" ;;
-    bios) cat "$here/stages/bios.sh" "$(stage_dir sources)/versions" ;;
+    bios) cat "$here"/stages/{bios.sh,bios-code.pl} "$(stage_dir sources)/versions" ;;
     warm) cat "$here"/{warm/waiter.c,stages/warm.sh} && toolchain ;;
   esac
 }

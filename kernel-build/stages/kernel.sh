@@ -35,6 +35,8 @@ build_kernel() { # WORK RESULT
   pack_cpio "$work/modules" "$result/modules.cpio"
   cp "$work/build/arch/x86/boot/bzImage" "$result/bzImage"
   cp "$work/build/.config" "$result/kernel.config"
+  # No artefact: bench/where.ts reads names from it.
+  cp "$work/build/System.map" "$result/System.map"
 }
 
 # A cpio archive that depends on nothing but names and contents.
