@@ -9,7 +9,7 @@ import { createSnapshotActions } from "./snapshot-actions.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type { Actions, AppState, BootMode, NetworkActions, ShareActions, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
-import { textOf } from "./text.ts";
+import { loadText, textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface ActionParts {
@@ -50,7 +50,11 @@ export function createActions(parts: ActionParts): Actions {
   };
 
   const actions: Actions = {
-    setLanguage: (language) => parts.remember({ language }),
+    setLanguage: (language) =>
+      void loadText(language).then(
+        () => parts.remember({ language }),
+        () => notify("error", text().visit.noLanguage),
+      ),
     setTheme: (theme) => parts.remember({ theme }),
     setWhenHidden: (hidden) => parts.remember({ hidden }),
 

@@ -38,7 +38,7 @@ import { type BootMode, createStore } from "./state.ts";
 import { createStateLoader, createSystemLoader, findFile } from "./system.ts";
 import { createTabs } from "./tabs.ts";
 import { createTerminal } from "./terminal.ts";
-import { textOf } from "./text.ts";
+import { loadText, textOf } from "./text.ts";
 import { newMachineScreen, newScreenContainer } from "./views/screen.ts";
 import { showWorkbench } from "./views/show-workbench.ts";
 import { createWarmBoots, isAsBuilt, type WarmWish } from "./warm.ts";
@@ -57,9 +57,12 @@ async function start(): Promise<void> {
   const wishes = readLocation(location.href, navigator.languages);
   const systemUrl = new URL("./system/", document.baseURI);
   const settings = readSettings();
+  const language = wishes.language ?? settings.language ?? "en";
+  // A page in English is better than none.
+  const words = loadText(language).catch(() => {});
   const store = createStore(
     initialState({
-      language: wishes.language ?? settings.language ?? "en",
+      language,
       theme: settings.theme ?? "system",
       hidden: settings.hidden ?? "run",
       embed: wishes.embed,
@@ -97,6 +100,7 @@ async function start(): Promise<void> {
   const text = () => textOf(store.state.language);
   // On somebody else's page: what the visitor keeps in the playground itself stays out of it.
   const isGuest = wishes.embed && window.parent !== window;
+  await words;
   const library = await openLibrary((state, problem) => {
     store.update((before) => ({
       ...before,

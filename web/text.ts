@@ -1,12 +1,22 @@
 /** All words of the page, in English and Chinese. A key that is missing in one of them does not compile. */
 import type { Language } from "./state.ts";
 import { en } from "./text/en.ts";
-import { zh } from "./text/zh.ts";
 
 export type Text = typeof en;
 
+let zh: Text | null = null;
+
+/**
+ * Fetches a language's words, which are a file of their own but for English.
+ * @throws TypeError of the browser's, when it does not come
+ */
+export async function loadText(language: Language): Promise<void> {
+  if (language === "zh") zh ??= (await import("./text/zh.ts")).zh;
+}
+
+/** English where the language's words have not come. */
 export function textOf(language: Language): Text {
-  return language === "zh" ? zh : en;
+  return language === "zh" && zh !== null ? zh : en;
 }
 
 /** Sizes as people read them: 512 B, 1.5 kB, 2.3 MB. */

@@ -10,6 +10,7 @@ import {
   type SnapshotActions,
 } from "../../web/state.ts";
 import { createTerminal } from "../../web/terminal.ts";
+import { loadText } from "../../web/text.ts";
 import { newMachineScreen, newScreenContainer } from "../../web/views/screen.ts";
 import { showWorkbench } from "../../web/views/show-workbench.ts";
 import { BASE, listDisk, openFile, putOnDisk, removeFromDisk, SCENARIOS, setText } from "./views.states.ts";
@@ -40,7 +41,7 @@ const set: Harness["set"] = (change) => store.update((state) => ({ ...state, ...
 
 /** What the tests go on from; any other action is only noted. */
 const EFFECTS: Partial<Actions> = {
-  setLanguage: (language) => set({ language }),
+  setLanguage: (language) => void loadText(language).then(() => set({ language })),
   setTheme: (theme) => set({ theme }),
   openFile: (path) => set({ openFile: openFile(path) }),
   closeFile: () => set({ openFile: null }),
@@ -117,6 +118,7 @@ const loadEditor = (): Promise<Editor> => {
   );
   return editor;
 };
+await loadText(store.state.language);
 showWorkbench(root, store, actions, { terminal, screen: container, loadEditor });
 window.harness = { calls, set, state: () => store.state, input: [] };
 const decoder = new TextDecoder();

@@ -415,7 +415,7 @@ describe("the page", () => {
     const page = await open("scenario=running&theme=light");
     await editorOf(page);
     await page.getByTestId("language").click();
-    expect(await page.getAttribute("html", "lang")).toBe("zh-CN");
+    await expect.poll(() => page.getAttribute("html", "lang")).toBe("zh-CN");
     expect(await page.getByTestId("apply").innerText()).toBe("应用并重启");
     expect(await page.locator(".xterm-rows").innerText()).toContain("root@smart-os");
     expect(await (await editorOf(page)).innerText()).toContain("#!/bin/sh");

@@ -100,6 +100,9 @@ describe("after one visit", () => {
     expect(await run(page, "uname -m")).toBe("i686");
     await testid(page, "file-tree").locator('[data-path="/etc/hostname"]').click();
     await testid(page, "editor").locator(".cm-content").waitFor();
+    // Its words in the other language are kept, too.
+    await testid(page, "language").click();
+    await expect.poll(() => testid(page, "apply").innerText()).toContain("应用并重启");
     await page.evaluate(() => window.smartos.writeFile("/etc/hostname", "aloft\n"));
     await page.evaluate(() => window.smartos.boot({ mode: "cold" }));
     await page.evaluate(() => window.smartos.waitFor("aloft"));
