@@ -1,6 +1,6 @@
 /**
  * The guest's network: the connection to the relay for as long as a machine runs, and what the page shows and does about
- * it. The guest's card is always plugged in; without a relay its frames go nowhere.
+ * it. The guest's card is always plugged in; without a relay its frames go to a room of this browser's tabs, or nowhere.
  */
 import type { CommandResult } from "./agent.ts";
 import { LIST_PORTS, readPorts } from "./listening-ports.ts";
@@ -16,6 +16,8 @@ import {
 import { toWebSocket } from "./relay-place.ts";
 import { LIST_CONNECTIONS, probeConnections } from "./saved-connections.ts";
 import type { NetworkActions, NetworkState, Store } from "./state.ts";
+import { createTabNetwork, type WantedRoom } from "./tab-network.ts";
+import { canJoinTabs } from "./tab-room.ts";
 import { textOf } from "./text.ts";
 
 export interface Network {
@@ -74,7 +76,7 @@ export function createNetwork(parts: NetworkParts): Network {
   let isOn = parts.wish !== "off";
   let isRunning = false;
   /** The room to be in, whatever happens to the connection. */
-  let room: { name: string; secret: string } | null = null;
+  let room: WantedRoom | null = null;
   let isLooking = false;
   let wish = parts.wish;
   /** The page's own relay; undefined while it is not known. */
@@ -112,11 +114,12 @@ export function createNetwork(parts: NetworkParts): Network {
     emit({ ...rates, sentBytes: sent, receivedBytes: received });
   };
 
+  const receive = (frame: Uint8Array): void => {
+    received += frame.length;
+    parts.sendFrame(frame);
+  };
   const events: RelayEvents = {
-    onFrame(frame) {
-      received += frame.length;
-      parts.sendFrame(frame);
-    },
+    onFrame: (frame) => receive(frame),
     onHello({ resumed, subnet, forwards, room: present }) {
       emit({
         status: "online",
@@ -140,9 +143,7 @@ export function createNetwork(parts: NetworkParts): Network {
         roomSecret: present ? (room?.secret ?? null) : null,
         roomMembers: present?.members ?? 0,
       });
-      if (!renew) return;
-      resetConnections(() => false);
-      tellGuest(RELEASE);
+      if (renew) renewGuest();
     },
     onRefusal(kind, english) {
       const words = text().fromRelay(english);
@@ -168,6 +169,24 @@ export function createNetwork(parts: NetworkParts): Network {
   const resetConnections = (lives: (guest: number, peer: number) => boolean): void => {
     for (const frame of connections.reset(lives)) parts.sendFrame(frame);
   };
+  /** Its wire is another one now. */
+  const renewGuest = (): void => {
+    resetConnections(() => false);
+    tellGuest(RELEASE);
+  };
+  const tabs = createTabNetwork({
+    emit,
+    onFrame: receive,
+    onJoined() {
+      clearInterval(timer);
+      timer = setInterval(measure, RATE_MS);
+      renewGuest();
+    },
+  });
+  const joinTabs = async (wanted: WantedRoom): Promise<void> => {
+    if (!canJoinTabs()) throw new Error(text().tabsNeedSecure);
+    await tabs.join(wanted);
+  };
   /** The relay knows nothing of this guest, which may have run for a while. */
   const begin = (subnet: RelaySubnet): void => {
     // Guests in a room reach each other again without the relay's help.
@@ -192,6 +211,7 @@ export function createNetwork(parts: NetworkParts): Network {
   const end = (): void => {
     client?.close();
     client = null;
+    tabs.end();
     clearInterval(timer);
   };
   const connect = (): void => {
@@ -203,7 +223,12 @@ export function createNetwork(parts: NetworkParts): Network {
     emit({ ...AT_REST, status: "connecting", reason: null });
     const address = chosen() ?? own;
     if (address) return open(address);
-    if (address === null) return emit({ status: "none" });
+    if (address === null) {
+      emit({ status: "none" });
+      const joined = room;
+      if (joined) attempt(() => joinTabs(joined));
+      return;
+    }
     const mine = wanted;
     void ownKnown.then(() => mine === wanted && connect());
   };
@@ -217,6 +242,12 @@ export function createNetwork(parts: NetworkParts): Network {
     }
   };
 
+  const hasNoRelay = (): boolean => isOn && chosen() === null && own === null;
+  /** Waits until it is known where rooms are: null for this browser's tabs. @throws Error with words */
+  const meeting = async (): Promise<RelayClient | null> => {
+    if (isRunning && own === undefined) await ownKnown;
+    return isRunning && hasNoRelay() && store.state.network.status === "none" ? null : online();
+  };
   /** Waits until the relay is there. @throws Error with words */
   const online = async (): Promise<RelayClient> => {
     const deadline = performance.now() + READY_MS;
@@ -257,7 +288,9 @@ export function createNetwork(parts: NetworkParts): Network {
       room = wanted;
       try {
         // Without a machine it is joined as soon as there is one.
-        if (isRunning) await (await online()).join(name, secret);
+        if (!isRunning) return;
+        const relay = await meeting();
+        await (relay ? relay.join(name, secret) : joinTabs(wanted));
       } catch (error) {
         if (room === wanted) room = before;
         throw error;
@@ -265,7 +298,12 @@ export function createNetwork(parts: NetworkParts): Network {
     },
     async leave() {
       room = null;
-      await (await online()).leave();
+      const relay = await meeting();
+      if (relay) return relay.leave();
+      clearInterval(timer);
+      const wasIn = tabs.end();
+      emit(NO_ROOM);
+      if (wasIn) renewGuest();
     },
     refresh() {
       const { relay, card } = store.state.network;
@@ -282,9 +320,9 @@ export function createNetwork(parts: NetworkParts): Network {
     },
     send(frame) {
       connections.note(frame);
-      if (!client) return;
+      if (!client && !tabs.send(frame)) return;
       sent += frame.length;
-      client.send(frame);
+      client?.send(frame);
     },
     start(isSaved = false) {
       isRunning = true;
@@ -340,12 +378,7 @@ export function createNetwork(parts: NetworkParts): Network {
   };
   /** Nothing runs that could be connected. */
   const atRest = (): void => {
-    const hasNone = isOn && chosen() === null && own === null;
-    emit({
-      ...AT_REST,
-      status: hasNone ? "none" : isOn ? "idle" : "off",
-      reason: null,
-    });
+    emit({ ...AT_REST, status: hasNoRelay() ? "none" : isOn ? "idle" : "off", reason: null });
   };
   const ownKnown = parts.ownRelay.then((address) => {
     own = address;
@@ -368,15 +401,12 @@ function isPeer({ gateway, dns, prefixLength }: RelaySubnet, address: number): b
   return Math.floor(address / size) === Math.floor(router / size);
 }
 
-const AT_REST: Partial<NetworkState> = {
-  retryAt: null,
+const NO_ROOM: Partial<NetworkState> = {
   guestAddress: null,
-  gateway: null,
-  forwards: [],
-  listening: [],
   room: null,
   roomSecret: null,
   roomMembers: 0,
   sentRate: 0,
   receivedRate: 0,
 };
+const AT_REST: Partial<NetworkState> = { ...NO_ROOM, retryAt: null, gateway: null, forwards: [], listening: [] };

@@ -110,8 +110,8 @@ export function encodeSegment(ends: Ends, sequence: number, flags: number): Uint
   return frame;
 }
 
-/** RFC 1071, over an even number of bytes. */
-function checksum(view: DataView, start: number, end: number, sum = 0): number {
+/** RFC 1071, over an even number of bytes. @param sum what is added to it: of a pseudo header */
+export function checksum(view: DataView, start: number, end: number, sum = 0): number {
   for (let at = start; at < end; at += 2) sum += view.getUint16(at);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
   return ~sum & 0xffff;

@@ -1,6 +1,6 @@
 /**
  * The address that leads others into a room: `…/?room=NAME#SECRET`, with `relay=ADDRESS` when it is not the page's own,
- * for a room is on one relay. The secret stands behind the "#", which browsers send to no server; what follows a "?" in
+ * for a room is on one relay, or without one in the tabs of a browser. The secret stands behind the "#", which browsers send to no server; what follows a "?" in
  * the relay's address may be a token of one's own, and is left out.
  */
 export interface RoomLink {
@@ -9,6 +9,10 @@ export interface RoomLink {
   /** "" for the page's own. */
   relay: string;
 }
+
+/** A relay's own rules (docs/relay-protocol.md). */
+export const ROOM_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
+export const ROOM_SECRET = { least: 8, most: 256 } as const;
 
 /** @param href an address of the page; its own parameters are left out */
 export function formatRoomLink(href: string, { room, secret, relay }: RoomLink): string {

@@ -117,7 +117,7 @@ export interface SmartOsNetwork {
    */
   forward(guestPort: number, kind?: Forward["kind"]): Promise<Forward>;
   endForward(id: string): Promise<void>;
-  /** Shares an Ethernet with all guests in the room. */
+  /** Shares an Ethernet with all guests in the room; without a relay, with those in tabs of this browser. */
   join(room: string, secret: string): Promise<void>;
   leave(): Promise<void>;
   setOnline(online: boolean): void;

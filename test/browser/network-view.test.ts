@@ -14,6 +14,7 @@ const SCENARIOS = [
   "network-off",
   "network-waiting",
   "network-room",
+  "network-tabs",
   "running",
 ];
 
@@ -170,7 +171,12 @@ describe("the connection", () => {
     expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(command);
     expect(await page.getByRole("switch").isVisible()).toBe(false);
     expect(await page.getByTestId("forwards").isVisible()).toBe(false);
-    expect(await page.getByTestId("room").isVisible()).toBe(false);
+    // Tabs of one browser meet without a relay.
+    expect(await words(page, "room")).toContain("tabs of this browser only");
+    expect(await page.getByTestId("join-room").isEnabled()).toBe(true);
+    await setMachine(page, { status: "off", poweredAt: null });
+    await expect.poll(() => words(page, "room")).toContain("Only while the machine runs.");
+    expect(await page.getByTestId("join-room").isEnabled()).toBe(false);
     const says = async (address: string, sentence: string): Promise<void> => {
       await page.getByTestId("relay-address").fill(address);
       await page.keyboard.press("Enter");
@@ -465,6 +471,23 @@ describe("the room", () => {
     // Nothing of the secret stays behind.
     expect([await secret.inputValue(), await secret.getAttribute("type")]).toEqual(["", "password"]);
     await page.context().close();
+  });
+
+  it("joins tabs of the browser where there is no relay, and says that it is no way out", async () => {
+    const page = await open("scenario=network-tabs");
+    expect(await words(page, "network-state")).toBe("No relay");
+    expect(await words(page, "room")).toContain("no way to the internet");
+    expect(await words(page, "room-members")).toBe("3 guests, this one included");
+    expect([await words(page, "guest-address"), await words(page, "gateway")]).toEqual(["10.77.0.2", "–"]);
+    expect(await words(page, "room")).toContain("Open it in another tab of this browser");
+    expect(await page.getByTestId("network-chart").isVisible()).toBe(true);
+    await page.getByTestId("leave-room").click();
+    await expect.poll(() => focused(page)).toBe("join-room");
+    expect((await calls(page)).at(-1)).toEqual(["leave"]);
+    await page.context().close();
+    const other = await open("scenario=network-tabs&lang=zh");
+    expect(await words(other, "room")).toContain("无法访问互联网");
+    await other.context().close();
   });
 
   it("has members, and a link for others whose secret is copied but not shown", async () => {

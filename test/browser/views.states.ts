@@ -483,5 +483,16 @@ export const SCENARIOS: Record<string, () => Partial<AppState>> = {
   "network-room": () => ({
     network: network({ room: "course 3 网络", roomSecret: "correct horse #1", roomMembers: 7 }),
   }),
+  "network-tabs": () => ({
+    network: {
+      ...NO_NETWORK,
+      room: "course 3 网络",
+      roomSecret: "correct horse #1",
+      roomMembers: 3,
+      guestAddress: "10.77.0.2",
+      receivedBytes: 2_104_000,
+      sentBytes: 91_000,
+    },
+  }),
   "disks-read-only": () => ({ disks: DISKS, writable: false, pendingEdits: false }),
 };

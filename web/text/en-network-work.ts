@@ -3,6 +3,8 @@ export const enNetworkWork = {
   /** The relay speaks English. */
   fromRelay: (words: string) => words,
   noneHere: "This page's server has no relay.",
+  tabsNeedSecure:
+    "Cannot join the room: without a relay a room joins tabs of this browser, which find one another only on pages from https:// or from this computer.",
   broken: "The connection to the relay broke.",
   unreachable: (address: string) => `No relay answers at ${address}.`,
   machineOff: "The machine is off.",

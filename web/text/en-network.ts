@@ -66,6 +66,9 @@ export const enNetwork = {
   // The room
   room: "Room",
   roomHint: "Guests in the same room are on one wire: they ping and reach one another as in a classroom.",
+  roomTabs:
+    "This page has no relay: a room joins guests in tabs of this browser only, on one wire, and there is no way to the internet.",
+  runningOnly: "Only while the machine runs.",
   roomName: "Name",
   roomNameHint: "course",
   secret: "Secret",
@@ -80,6 +83,7 @@ export const enNetwork = {
   secretLong: "256 characters at most.",
   link: "Link for others",
   linkHint: "It contains the secret: give it only to those who may join.",
+  linkTabs: "Open it in another tab of this browser: its guest joins the room.",
   copyLink: "Copy link",
 
   // What lies beneath

@@ -5,6 +5,7 @@ import { translateRelay } from "./zh-relay.ts";
 export const zhNetworkWork: typeof enNetworkWork = {
   fromRelay: translateRelay,
   noneHere: "此页面的服务器没有中继。",
+  tabsNeedSecure: "无法加入房间：没有中继时，房间只连接此浏览器的标签页，而这要求页面来自 https:// 或本机。",
   broken: "与中继的连接已断开。",
   unreachable: (address) => `${address} 没有中继应答。`,
   machineOff: "虚拟机已关机。",

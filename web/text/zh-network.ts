@@ -61,6 +61,8 @@ export const zhNetwork: Text["network"] = {
 
   room: "房间",
   roomHint: "同一房间中的系统接在同一条网线上，可以像在教室里一样互相访问。",
+  roomTabs: "此页面没有中继：房间只连接此浏览器各标签页中的系统，它们接在同一条网线上，但无法访问互联网。",
+  runningOnly: "仅在机器运行时可用。",
   roomName: "名称",
   roomNameHint: "course",
   secret: "口令",
@@ -75,6 +77,7 @@ export const zhNetwork: Text["network"] = {
   secretLong: "最多 256 个字符。",
   link: "给他人的链接",
   linkHint: "其中包含口令：只发给可以加入的人。",
+  linkTabs: "在此浏览器的另一个标签页中打开，那里的系统就会加入房间。",
   copyLink: "复制链接",
 
   settings: "设置",

@@ -119,7 +119,7 @@ export function createConnection(text: Text, actions: NetworkActions): Connectio
       retry.hidden = status !== "waiting";
       if (hadFocus && retry.hidden) toggle.focus();
       place.hidden = status !== "none";
-      facts.hidden = isUnplugged;
+      facts.hidden = isUnplugged && network.room === null;
       const instead = next.machine.poweredAt === null ? words.machineOff : words.noAddress;
       showFact(guest, network.guestAddress, instead);
       showFact(gateway, network.gateway, "–");

@@ -1,6 +1,6 @@
 import { copyText } from "../clipboard.ts";
 import { el } from "../dom.ts";
-import { formatRoomLink } from "../room-link.ts";
+import { formatRoomLink, ROOM_NAME, ROOM_SECRET } from "../room-link.ts";
 import type { AppState, NetworkActions } from "../state.ts";
 import type { Text } from "../text.ts";
 import { iconButton, setIcon, textButton } from "./button.ts";
@@ -8,9 +8,6 @@ import { icon } from "./icon.ts";
 import { createFault } from "./network-field.ts";
 import type { View } from "./view.ts";
 
-/** The relay's own rules. */
-const NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._-]{0,63}$/u;
-const SECRET = { least: 8, most: 256 };
 /** Without those that look like others; 16 of 32 are 80 bits. */
 const LETTERS = "abcdefghijkmnpqrstuvwxyz23456789";
 const GENERATED = 16;
@@ -30,7 +27,7 @@ export function createRoom(text: Text, actions: NetworkActions): View {
     spellcheck: false,
     dataset: { testid: "room-name" },
   });
-  const nameFault = createFault(name, () => (NAME.test(name.value.trim()) ? "" : words.roomNameWrong));
+  const nameFault = createFault(name, () => (ROOM_NAME.test(name.value.trim()) ? "" : words.roomNameWrong));
   const secret = el("input", {
     className: "field",
     id: "room-secret",
@@ -40,8 +37,8 @@ export function createRoom(text: Text, actions: NetworkActions): View {
     dataset: { testid: "room-secret" },
   });
   const secretFault = createFault(secret, () => {
-    if (secret.value.length < SECRET.least) return words.secretShort;
-    return secret.value.length > SECRET.most ? words.secretLong : "";
+    if (secret.value.length < ROOM_SECRET.least) return words.secretShort;
+    return secret.value.length > ROOM_SECRET.most ? words.secretLong : "";
   });
   const reveal = (isShown: boolean): void => {
     secret.type = isShown ? "text" : "password";
@@ -92,12 +89,13 @@ export function createRoom(text: Text, actions: NetworkActions): View {
     icon: "copy",
     testid: "copy-room-link",
   });
+  const linkHint = el("p", { className: "soft net-hint" });
   const share = el(
     "div",
     { className: "net-share" },
     el("p", { className: "labelled" }, words.link),
     el("div", { className: "net-link" }, link, copy),
-    el("p", { className: "soft net-hint" }, words.linkHint),
+    linkHint,
   );
   const joined = el(
     "div",
@@ -143,10 +141,13 @@ export function createRoom(text: Text, actions: NetworkActions): View {
       const before = state?.network;
       state = next;
       const { room, roomSecret, roomMembers, status, relay } = next.network;
-      const isOnline = status === "online";
-      hint.textContent = isOnline ? words.roomHint : `${words.roomHint} ${words.onlineOnly}`;
-      hint.hidden = room !== null;
-      for (const control of [name, secret, show, generate, join]) control.disabled = !isOnline;
+      const isNone = status === "none";
+      const isOpen = status === "online" || (isNone && next.machine.poweredAt !== null);
+      hint.textContent = isNone ? words.roomTabs : words.roomHint;
+      if (!isOpen) hint.textContent += ` ${isNone ? words.runningOnly : words.onlineOnly}`;
+      hint.hidden = room !== null && !isNone;
+      linkHint.textContent = isNone ? words.linkTabs : words.linkHint;
+      for (const control of [name, secret, show, generate, join]) control.disabled = !isOpen;
       title.textContent = room;
       members.textContent = words.members(roomMembers);
       share.hidden = roomSecret === null;

@@ -110,7 +110,8 @@ export function createTraffic(text: Text): Traffic {
       network = next;
       // A connection that was never there has nothing to tell.
       const wasUsed = next.receivedBytes + next.sentBytes > 0;
-      element.hidden = next.status === "none" || (next.status !== "online" && !wasUsed);
+      const isConnected = next.status === "online" || next.room !== null;
+      element.hidden = !isConnected && (next.status === "none" || !wasUsed);
       for (const [kind, { rate, total }] of Object.entries({ received, sent })) {
         const isReceived = kind === "received";
         rate.textContent = formatRate(isReceived ? next.receivedRate : next.sentRate);

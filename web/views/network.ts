@@ -85,8 +85,8 @@ export function createNetwork(text: Text, actions: NetworkActions): NetworkPanel
         place.append(settings.relay);
         if (focused) settings.relay.querySelector("input")?.focus();
       }
-      // Without a relay there is nothing to forward and nobody to meet.
-      forwards.element.hidden = room.element.hidden = isNone;
+      // Without a relay nobody outside could reach a forward.
+      forwards.element.hidden = isNone;
       for (const view of [connection, forwards, room, settings]) view.update(next);
       look();
     },
