@@ -94,7 +94,7 @@ async function diskOf({ project, disks, options }: Context): Promise<DiskStream>
   const listed = project.disks.find((disk) => (isNamed ? disk.name === options.disk : disk.kind === "system"));
   if (isNamed && !listed) throw new CliError(`Cannot find the disk ${options.disk}: the project has no such disk`);
   const content = listed && disks.get(listed.id);
-  const isWished = options.size !== undefined || options["file-system"] !== undefined;
+  const isWished = [options.size, options["file-system"], options.swap].some((wish) => wish !== undefined);
   if (content && (isNamed || !isWished)) return content;
   if (isNamed) throw new CliError(`Cannot take the disk ${options.disk}: its content is not in the bundle`);
   return streamOf(await buildSystemDisk(project, options));
@@ -105,13 +105,24 @@ export async function buildSystemDisk(project: SharedProject, options: Options =
   const sizeMb = options.size === undefined ? (listed?.sizeMb ?? SYSTEM_DISK.sizeMb) : Number(options.size);
   if (!Number.isInteger(sizeMb) || sizeMb < 1 || sizeMb > MOST_DISK_MB)
     throw new UsageError(`Cannot build a disk of ${options.size} MB: --size takes 1 to ${MOST_DISK_MB}`);
+  const swapMb = options.swap === undefined ? (listed?.swapMb ?? 0) : Number(options.swap);
+  if (!Number.isInteger(swapMb) || swapMb < 0 || swapMb > MOST_DISK_MB)
+    throw new UsageError(`Cannot build a swap partition of ${options.swap} MB: --swap takes 0 to ${MOST_DISK_MB}`);
   const wish = options["file-system"] ?? listed?.fileSystem;
   const fileSystem = FILE_SYSTEMS.find((known) => known === wish) ?? SYSTEM_DISK.fileSystem;
   if (options["file-system"] !== undefined && fileSystem !== wish)
     throw new UsageError(`Cannot build a disk with ${wish}: --file-system takes ${FILE_SYSTEMS.join(", ")}`);
   const { files: overlay, commandLine, kernel } = project;
   const own = kernel ? { kernel: kernel.content } : {};
-  const request = { overlay, sizeMb, fileSystem, commandLine, label: listed?.label ?? SYSTEM_DISK.label, ...own };
+  const request = {
+    overlay,
+    sizeMb,
+    swapMb,
+    fileSystem,
+    commandLine,
+    label: listed?.label ?? SYSTEM_DISK.label,
+    ...own,
+  };
   const result = await buildDisk(request, readInputs(), never, () => {});
   if (!result.ok) throw new CliError(result.problem);
   return result.image;

@@ -22,6 +22,7 @@ build
       --format KIND     ${Object.keys(KINDS).join(", ")}
       --size MB         of the system disk; the project's own, or 64
       --file-system FS  ext2, ext3 or ext4 for the system disk; the project's own, or ext4
+      --swap MB         of the system disk, for a swap partition; 0 for none; the project's own, or none
       --disk NAME       a disk of the bundle, as it is, in place of one that is built
 run
       --command LINE    runs it in the guest's shell; its output and its exit status become those of smart-os
@@ -43,6 +44,7 @@ const OPTIONS = {
   format: { type: "string" },
   size: { type: "string" },
   "file-system": { type: "string" },
+  swap: { type: "string" },
   disk: { type: "string" },
   kernel: { type: "string" },
   command: { type: "string" },
@@ -66,7 +68,7 @@ interface Command {
 }
 
 const COMMANDS: Record<string, Command> = {
-  build: { run: build, takes: ["output", "format", "size", "file-system", "disk", "kernel", "quiet"] },
+  build: { run: build, takes: ["output", "format", "size", "file-system", "swap", "disk", "kernel", "quiet"] },
   run: { run: runGuest, takes: ["command", "timeout", "boot", "fresh", "kernel", "verbose", "quiet"] },
   inspect: { run: inspect, takes: ["json", "quiet"] },
 };

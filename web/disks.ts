@@ -31,14 +31,17 @@ import {
   changeDisk,
   checkDisk,
   checkSize,
+  checkSwap,
   diskName,
   dropDisk,
   FSTAB,
   findDisk,
   MAX_DISK_MB,
   type ProjectDisk,
+  replaceDisk,
   withFstabLine,
   withoutFstabLine,
+  withSwap,
 } from "./project-disks.ts";
 import type { Plugged } from "./session.ts";
 import type { BootMode, DiskEntry, DiskFileSystem, DiskRow, Drive, Store } from "./state.ts";
@@ -57,6 +60,14 @@ export interface DiskWish {
   mountAt?: string | null;
 }
 
+export interface SystemDiskWish {
+  /** Of the whole disk, in MiB. */
+  sizeMb: number;
+  fileSystem: "ext2" | "ext3" | "ext4";
+  /** Of a second partition for swap, in MiB, which the size includes; 0: there is none. */
+  swapMb: number;
+}
+
 /** All of these reject with an Error with a sentence for the user. */
 export interface Disks {
   list(): DiskRow[];
@@ -71,8 +82,9 @@ export interface Disks {
   importFile(file: Blob, name: string): Promise<DiskRow>;
   /** The raw image. */
   exportRaw(id: string): Promise<Blob>;
-  buildSystemDisk(): Promise<DiskRow>;
-  setSystemDisk(wish: { sizeMb: number; fileSystem: "ext2" | "ext3" | "ext4" }): void;
+  /** @param wish what of the disk's settings changes first */
+  buildSystemDisk(wish?: Partial<SystemDiskWish>): Promise<DiskRow>;
+  setSystemDisk(wish: Partial<SystemDiskWish>): void;
   reset(id: string): Promise<DiskRow>;
   merge(id: string): Promise<DiskRow>;
   cancel(id: string): void;
@@ -184,6 +196,7 @@ export function createDisks(parts: DisksParts): Disks {
       usedBytes: mine ? null : (seen.get(disk.id)?.usedBytes ?? null),
       fileSystem: disk.kind === "data" ? (seen.get(disk.id)?.fileSystem ?? disk.fileSystem) : disk.fileSystem,
       label: seen.get(disk.id)?.label ?? disk.label,
+      swapMb: disk.swapMb ?? 0,
       drive: disk.drive,
       inUse: mine !== undefined,
       build:
@@ -307,6 +320,7 @@ export function createDisks(parts: DisksParts): Disks {
       fileSystem: disk.fileSystem as "ext2" | "ext3" | "ext4",
       commandLine: project.commandLine,
       label: disk.label,
+      ...(disk.swapMb ? { swapMb: disk.swapMb } : {}),
       ...(project.kernel ? { kernel: project.kernel.content } : {}),
     };
     const { image } = succeed(await builder.buildDisk(request, { signal, onProgress }));
@@ -610,16 +624,21 @@ export function createDisks(parts: DisksParts): Disks {
       );
     },
 
-    async buildSystemDisk() {
+    async buildSystemDisk(wish = {}) {
+      free(systemDisk());
+      api.setSystemDisk(wish);
       const disk = systemDisk();
-      free(disk);
       await working(disk, "build", disk.sizeMb * MIB, ({ signal }) => buildSystem(disk, signal, () => {}));
       return row(find(disk.id));
     },
-    setSystemDisk({ sizeMb, fileSystem }) {
+    setSystemDisk(wish) {
       const disk = systemDisk();
+      if (Object.keys(wish).length === 0) return;
+      const { sizeMb = disk.sizeMb, swapMb = disk.swapMb ?? 0 } = wish;
+      const fileSystem = wish.fileSystem ?? (disk.fileSystem as SystemDiskWish["fileSystem"]);
       checkSize(`Cannot make the system disk`, fileSystem, sizeMb);
-      workspace.setDisks((project) => changeDisk(project, disk.id, { sizeMb, fileSystem }));
+      checkSwap(fileSystem, sizeMb, swapMb);
+      workspace.setDisks((project) => replaceDisk(project, withSwap({ ...disk, sizeMb, fileSystem }, swapMb)));
     },
 
     async reset(id) {
@@ -857,7 +876,8 @@ function newUuid(): Uint8Array {
 /** Two projects that build the same system disk have the same one. */
 export function fingerprint(project: Project, disk: ProjectDisk): string {
   const kernel = project.kernel ? [project.kernel.sha256] : [];
-  return sumFiles(project.files, [project.commandLine, disk.sizeMb, disk.fileSystem, disk.label, ...kernel]);
+  const swap = disk.swapMb ? [`swap ${disk.swapMb}`] : [];
+  return sumFiles(project.files, [project.commandLine, disk.sizeMb, disk.fileSystem, disk.label, ...kernel, ...swap]);
 }
 
 /** A checksum of a project's files and of what else counts. */

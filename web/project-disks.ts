@@ -10,6 +10,8 @@ export interface ProjectDisk {
   fileSystem: DiskFileSystem | "partitions" | "unknown";
   label: string;
   sizeMb: number;
+  /** The system disk only: of its swap partition, which the size includes. Absent where it has none. */
+  swapMb?: number;
   /** Null while it lies beside the machine. */
   drive: Drive | null;
   /** The system disk only: what it was built from, as `fingerprint` of disks.ts has it. */
@@ -45,6 +47,26 @@ export function checkSize(what: string, fileSystem: ProjectDisk["fileSystem"], s
     throw new ProjectError(`${what}: ${sizeMb} MB is not between ${least} and ${MAX_DISK_MB} MB`);
 }
 
+/** @throws ProjectError when the system disk cannot have that much swap */
+export function checkSwap(fileSystem: DiskFileSystem, sizeMb: number, swapMb: number): void {
+  const most = mostSwapMb(fileSystem, sizeMb);
+  if (!Number.isInteger(swapMb) || swapMb < 0 || swapMb > most)
+    throw new ProjectError(
+      `Cannot make a swap partition of ${swapMb} MB: a disk of ${sizeMb} MB has room for ${most} MB`,
+    );
+}
+
+/** What the partition table and the least of file systems leave of a system disk, in MiB. */
+function mostSwapMb(fileSystem: DiskFileSystem, sizeMb: number): number {
+  return Math.max(0, sizeMb - 1 - LEAST_MB[fileSystem]);
+}
+
+/** A disk that has no swap does not say so: it stays the same as one from before there was swap. */
+export function withSwap(disk: ProjectDisk, swapMb: number): ProjectDisk {
+  const { swapMb: _, ...rest } = disk;
+  return swapMb > 0 ? { ...rest, swapMb } : rest;
+}
+
 /** @throws ProjectError when there is none: an id, else a name */
 export function findDisk(project: Project, idOrName: string): ProjectDisk {
   const disk = project.disks.find(({ id }) => id === idOrName) ?? project.disks.find(({ name }) => name === idOrName);
@@ -58,6 +80,10 @@ export function addDisk(project: Project, disk: ProjectDisk): Project {
 
 export function changeDisk(project: Project, id: string, change: Partial<ProjectDisk>): Project {
   return { ...project, disks: project.disks.map((disk) => (disk.id === id ? { ...disk, ...change } : disk)) };
+}
+
+export function replaceDisk(project: Project, disk: ProjectDisk): Project {
+  return { ...project, disks: project.disks.map((other) => (other.id === disk.id ? disk : other)) };
 }
 
 export function dropDisk(project: Project, id: string): Project {

@@ -3,7 +3,7 @@
  * The user interface is built on the same functions.
  */
 import type { CommandResult } from "./agent.ts";
-import type { Disks, DiskWish } from "./disks.ts";
+import type { Disks, DiskWish, SystemDiskWish } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";
 import type { ExportOptions, Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
@@ -95,8 +95,11 @@ export interface SmartOsDisks {
   import(file: Blob, name: string): Promise<DiskRow>;
   /** The raw image of a disk that no machine has. */
   export(disk: string): Promise<Blob>;
-  /** Builds the system disk from the project; what the guest wrote on it is lost. */
-  build(): Promise<DiskRow>;
+  /**
+   * Builds the system disk from the project; what the guest wrote on it is lost. What `wish` says of its size, file system
+   * and swap partition (MiB, which the size includes; 0: none) is kept for the next time.
+   */
+  build(wish?: Partial<SystemDiskWish>): Promise<DiskRow>;
   /** Forgets what the guest wrote. */
   reset(disk: string): Promise<DiskRow>;
   /** Makes what the guest wrote the disk's first content. */
@@ -248,7 +251,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       duplicate: (disk) => disks.duplicate(disk),
       import: (file, name) => disks.importFile(file, name),
       export: (disk) => disks.exportRaw(disk),
-      build: () => disks.buildSystemDisk(),
+      build: (wish) => disks.buildSystemDisk(wish),
       reset: (disk) => disks.reset(disk),
       merge: (disk) => disks.merge(disk),
       entries: (disk, path) => disks.entries(disk, path),

@@ -120,6 +120,8 @@ export interface DiskRow {
   /** What is on it as far as the page knows; "unknown" for an imported disk that holds something else. */
   fileSystem: DiskFileSystem | "partitions" | "unknown";
   label: string;
+  /** What a system disk is built with for swap, in MiB; 0: nothing. */
+  swapMb: number;
   /** Where it is, or null while it lies beside the machine. Takes effect at the next boot. */
   drive: Drive | null;
   /** The running machine has it: its files cannot be listed, and it cannot be resized. */
@@ -159,7 +161,7 @@ export interface DiskActions {
   download(id: string): void;
   /** Builds the system disk from the project as it is; what the guest wrote on the old one is lost: the view asks first. */
   build(): void;
-  setSystemDisk(wish: { sizeMb: number; fileSystem: "ext2" | "ext3" | "ext4" }): void;
+  setSystemDisk(wish: { sizeMb: number; fileSystem: "ext2" | "ext3" | "ext4"; swapMb: number }): void;
   /** Boots from it, and builds it before when there is none. */
   boot(): void;
   /** Forgets what the guest wrote. */

@@ -114,11 +114,16 @@ export interface BuildFailure {
 
 export type BuildResult = BuildSuccess | BuildFailure;
 
-/** A bootable disk made from a project: one partition with GRUB before it, kernel and initramfs in its /boot. */
+/**
+ * A bootable disk made from a project: a partition with GRUB before it, kernel and initramfs in its /boot, and where it is
+ * wanted a second one for swap.
+ */
 export interface DiskRequest {
   overlay: Overlay;
   /** Of the whole disk, in MiB. */
   sizeMb: number;
+  /** Of the swap partition at its end, in MiB; 0 or absent: there is none. */
+  swapMb?: number;
   fileSystem: "ext2" | "ext3" | "ext4";
   /** What GRUB gives the kernel beside `root=`. */
   commandLine: string;

@@ -8,7 +8,8 @@ import { jsonInOrder } from "./shared-project.ts";
  * in the archive that becomes an initramfs.
  */
 export async function systemDiskIdentity(request: DiskRequest): Promise<DiskIdentity> {
-  const { overlay, label, kernel, ...rest } = request;
+  const { overlay, label, kernel, swapMb = 0, ...others } = request;
+  const rest = swapMb > 0 ? { ...others, swapMb } : others;
   const sums: string[] = [];
   for (const file of overlay) if (file.kind === "file") sums.push(await hashSha256(file.content));
   if (kernel) sums.push(await hashSha256(kernel));

@@ -24,6 +24,8 @@ export interface SharedDisk {
   fileSystem: (typeof FILE_SYSTEMS)[number];
   label: string;
   sizeMb: number;
+  /** Of the system disk's swap partition; absent where it has none. */
+  swapMb?: number;
   drive: (typeof DRIVES)[number] | null;
   builtFrom?: string;
 }
@@ -82,7 +84,7 @@ function inOrder(entry: object): object {
 
 const KEYS = (
   "id path name kind mode uid gid mtime target device major minor " +
-  "fileSystem label sizeMb drive builtFrom content sizeBytes"
+  "fileSystem label sizeMb swapMb drive builtFrom content sizeBytes"
 ).split(" ");
 
 /** One sum over all that a project is, contents included; neither its id nor when it was changed. */
@@ -177,6 +179,7 @@ function readDisk(read: Reader, value: unknown, index: number): ListedDisk {
     sizeMb: read.whole(disk.sizeMb, `${at}.sizeMb`, MOST_DISK_MB),
     drive: disk.drive === null ? null : read.oneOf(disk.drive, DRIVES, `${at}.drive`),
   };
+  if (disk.swapMb !== undefined) listed.swapMb = read.whole(disk.swapMb, `${at}.swapMb`, MOST_DISK_MB);
   if (disk.builtFrom !== undefined) listed.builtFrom = text("builtFrom", 200);
   if (disk.content !== undefined) {
     listed.content = text("content", 300);

@@ -251,14 +251,21 @@ describe("the system disk", () => {
     await page.context().close();
   });
 
-  it("has a size and a file system to choose", async () => {
+  it("has a size, a file system and a swap partition to choose", async () => {
     const page = await open("scenario=disks");
-    await choose(page, "system", "Size and file system …");
+    await choose(page, "system", "Size, file system and swap …");
     expect(await page.getByTestId("disk-size").inputValue()).toBe("256");
     await page.getByTestId("disk-file-system").selectOption("ext2");
+    expect(await page.getByTestId("disk-swap").inputValue()).toBe("0");
+    await page.getByTestId("disk-swap").fill("some");
+    await dialog(page).getByText("Please give a whole number of MiB.").waitFor();
+    await page.getByTestId("disk-swap").fill("300");
+    await dialog(page).getByText("254 MiB at most.").waitFor();
     await dialog(page).getByRole("button", { name: "1 GiB" }).click();
     await confirm(page);
-    await expect.poll(() => calls(page)).toEqual([["setSystemDisk", { sizeMb: 1024, fileSystem: "ext2" }]]);
+    await expect
+      .poll(() => calls(page))
+      .toEqual([["setSystemDisk", { sizeMb: 1024, fileSystem: "ext2", swapMb: 300 }]]);
     await page.context().close();
   });
 });

@@ -146,6 +146,30 @@ describe("a data disk", () => {
     await tab.context().close();
   });
 
+  it("of the system has a swap partition when it is built with one, and keeps it when it is built anew", async () => {
+    const tab = await page();
+    expect(await refusal(tab.evaluate(() => window.smartos.disks.build({ swapMb: 60 })))).toContain(
+      "Cannot make a swap partition of 60 MB: a disk of 64 MB has room for 59 MB",
+    );
+    await tab.evaluate(() => window.smartos.disks.build({ swapMb: 16 }));
+    const system = (): Promise<unknown> => tab.evaluate(() => window.smartos.disks.list()[0]);
+    expect(await system()).toMatchObject({ kind: "system", swapMb: 16, sizeBytes: 64 * 1024 * 1024, build: "current" });
+    await tab.evaluate(() => window.smartos.writeFile("/root/later", "later\n"));
+    await tab.goto(pages.site.url);
+    await ready(tab);
+    await expect.poll(system).toMatchObject({ swapMb: 16, build: "stale" });
+    await off(tab);
+    await tab.evaluate(() => window.smartos.disks.build());
+    await tab.evaluate(() => window.smartos.boot({ mode: "disk" }));
+    expect(
+      await run(tab, "cat /root/later; grep -c '^/dev/sda2 *partition' /proc/swaps; grep ' / ' /proc/mounts"),
+    ).toMatch(/^later\n1\n\/dev\/sda1 \/ ext4 /);
+    await off(tab);
+    await tab.evaluate(() => window.smartos.disks.build({ swapMb: 0 }));
+    expect(await system()).toMatchObject({ swapMb: 0, build: "current" });
+    await tab.context().close();
+  });
+
   it("is flushed by every fsync, also as a bare device, and by sync where a file system is", async () => {
     const tab = await page();
     await tab.evaluate(async () => {

@@ -166,6 +166,7 @@ const disk = (id: string, change: Partial<DiskRow> = {}): DiskRow => ({
   usedBytes: 18.2 * MIB,
   fileSystem: "ext4",
   label: "",
+  swapMb: 0,
   drive: null,
   inUse: false,
   build: null,

@@ -94,8 +94,8 @@ describe("a system disk", () => {
     expect(execFileSync("/sbin/debugfs", ["-R", "cat /root/kept", path], { stdio: "pipe" }).toString()).toBe("kept\n");
   });
 
-  it("boots in QEMU from the same file", async () => {
-    const image = write(await build(), "qemu.img");
+  it.each([0, 16])("boots in QEMU from the same file, with %i MB of swap", async (swapMb) => {
+    const image = write(await build({ swapMb }), "qemu.img");
     const qemu = spawn("qemu-system-i386", [
       ...["-m", "128", "-nographic", "-no-reboot", "-nic", "none", "-accel", "tcg"],
       ...["-drive", `file=${image},format=raw,if=ide`],
@@ -106,13 +106,14 @@ describe("a system disk", () => {
     });
     try {
       await expect.poll(() => output, { timeout: 60_000 }).toContain("\u001b]133;A");
-      qemu.stdin.write("grep ' / ' /proc/mounts; poweroff\n");
-      await expect.poll(() => output, { timeout: 30_000 }).toMatch(/\/dev\/sda1 \/ ext4 rw/);
+      qemu.stdin.write("grep ' / ' /proc/mounts; grep -c ^/dev/sda2 /proc/swaps; poweroff\n");
+      await expect.poll(() => output, { timeout: 30_000 }).toMatch(/\/dev\/sda1 \/ ext4 rw[^\n]*\n/);
+      expect(output).toMatch(swapMb > 0 ? /\n1\r?\n/ : /\n0\r?\n/);
       await expect.poll(() => qemu.exitCode, { timeout: 30_000 }).toBe(0);
     } finally {
       qemu.kill("SIGKILL");
     }
-    checkPartition(readFileSync(image), "qemu.part");
+    checkPartition(readFileSync(image).subarray(0, (64 - swapMb) * MIB), "qemu.part");
   });
 
   it("is the same for the same request, and holds the project", async () => {
@@ -129,6 +130,49 @@ describe("a system disk", () => {
     writeFileSync(path, bytes.subarray(FIRST));
     execFileSync("/sbin/e2fsck", ["-fn", path]);
     expect(execFileSync("/sbin/debugfs", ["-R", "cat /etc/hello", path], { stdio: "pipe" }).toString()).toBe("hello\n");
+  });
+
+  it("can have a swap partition, which the guest uses at every boot", async () => {
+    const path = write(await build({ swapMb: 24 }), "swap.img");
+    const table = execFileSync("/sbin/sfdisk", ["-d", path]).toString();
+    expect(table).toMatch(/swap\.img1 : start= +2048, size= +79872, type=83, bootable\n/);
+    expect(table).toMatch(/swap\.img2 : start= +81920, size= +49152, type=82\n/);
+    const bytes = readFileSync(path);
+    const [root, area] = [join(scratch, "swap.root"), join(scratch, "swap.area")];
+    writeFileSync(root, bytes.subarray(FIRST, 81920 * 512));
+    writeFileSync(area, bytes.subarray(81920 * 512));
+    execFileSync("/sbin/e2fsck", ["-fn", root]);
+    expect(execFileSync("/sbin/swaplabel", [area]).toString()).toMatch(/^LABEL: swap\nUUID: +[0-9a-f-]{36}\n$/);
+    const uuids = [root, area].map((part) =>
+      execFileSync("/sbin/blkid", ["-p", "-s", "UUID", part]).toString().slice(-38),
+    );
+    expect(new Set(uuids).size).toBe(2);
+    const fstab = execFileSync("/sbin/debugfs", ["-R", "cat /etc/fstab", root], { stdio: "pipe" }).toString();
+    expect(fstab.match(/^\/dev\/sda2 .*/gm)).toEqual(["/dev/sda2   none        swap    defaults              0     0"]);
+
+    const guest = await bootGuest({ drives: [memoryDrive(bytes)] });
+    const run = await prompt(guest);
+    expect(await run("cat /proc/swaps")).toMatch(/^\/dev\/sda2\s+partition\s+24572\s/m);
+    expect(await run("free | grep Swap")).toMatch(/^Swap:\s+24572\s/);
+    expect(await run("grep ' / ' /proc/mounts")).toMatch(/^\/dev\/sda1 /);
+    await guest.machine.stop();
+  });
+
+  it("keeps what the project says of its swap partition, and refuses one that leaves no room", async () => {
+    const content = new TextEncoder().encode("/dev/sda2 none swap pri=5 0 0");
+    const overlay: Overlay = [{ path: "/etc/fstab", kind: "file", content, mode: 0o644 }];
+    const path = write(await build({ swapMb: 24, overlay }), "own-swap.img");
+    const root = join(scratch, "own-swap.root");
+    writeFileSync(root, readFileSync(path).subarray(FIRST, 81920 * 512));
+    const fstab = execFileSync("/sbin/debugfs", ["-R", "cat /etc/fstab", root], { stdio: "pipe" });
+    expect(fstab.equals(content)).toBe(true);
+    await expect(build({ swapMb: 63 })).rejects.toThrow("Cannot make a swap partition of 63 MB: the disk has 64 MB");
+    await expect(build({ swapMb: 60 })).rejects.toThrow(/Cannot /);
+  });
+
+  it("is the same as ever without a swap partition", async () => {
+    const [without, none] = [await build(), await build({ swapMb: 0 })];
+    expect(readFileSync(write(none, "none.img")).equals(readFileSync(write(without, "without.img")))).toBe(true);
   });
 
   it("says when the project does not fit", async () => {

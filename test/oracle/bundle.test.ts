@@ -38,6 +38,7 @@ const project: SharedProject = {
       label: "x",
       sizeMb: 64,
       drive: "sda",
+      swapMb: 8,
       builtFrom: "abc",
     },
     { id: "b", name: "data / 数据", kind: "data", fileSystem: "ext4", label: "", sizeMb: 520, drive: "sdb" },

@@ -55,7 +55,7 @@ export const enDisks = {
   rebuild: "Rebuild",
   boot: "Boot from it",
   buildAndBoot: "Build and boot",
-  settings: "Size and file system",
+  settings: "Size, file system and swap",
   files: "Files",
   filesOf: (name: string) => `Files on ${name}`,
   attach: "Attach",
@@ -123,6 +123,8 @@ export const enDisks = {
   mountRelative: "The mount point must begin with “/”.",
   mountSpace: "The mount point must not contain spaces or “#”.",
   mountRoot: "The root is taken: choose a directory below it.",
+  swap: "Swap partition (MiB)",
+  swapHint: "Taken from the end of the disk; 0 for none.",
   systemHint: "Takes effect when the disk is built next.",
 
   // The files on a disk

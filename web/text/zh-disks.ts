@@ -52,7 +52,7 @@ export const zhDisks: Text["disks"] = {
   rebuild: "重新制作",
   boot: "从它启动",
   buildAndBoot: "制作并启动",
-  settings: "大小与文件系统",
+  settings: "大小、文件系统与交换区",
   files: "文件",
   filesOf: (name) => `${name}中的文件`,
   attach: "接入",
@@ -118,6 +118,8 @@ export const zhDisks: Text["disks"] = {
   mountRelative: "挂载点必须以“/”开头。",
   mountSpace: "挂载点不能包含空格或“#”。",
   mountRoot: "根目录已被占用，请选择其下的目录。",
+  swap: "交换分区（MiB）",
+  swapHint: "从磁盘末尾划出；0 表示没有。",
   systemHint: "下次制作该磁盘时生效。",
 
   back: "返回磁盘列表",

@@ -3,7 +3,7 @@ import { type AppState, type DiskActions, type DiskRow, DRIVES } from "../state.
 import type { Text } from "../text.ts";
 import { askText, openDialog } from "./dialog.ts";
 import { checkName } from "./disks-create.ts";
-import { checkSize, createSizeField, formatSize, MIB } from "./disks-size.ts";
+import { checkSize, createSizeField, createSwapField, formatSize, MIB } from "./disks-size.ts";
 import type { MenuItem } from "./menu.ts";
 
 const SYSTEM_FILE_SYSTEMS = ["ext4", "ext3", "ext2"] as const;
@@ -147,21 +147,26 @@ async function askSystemDisk(text: Text, actions: DiskActions, disk: DiskRow): P
   fileSystem.value = SYSTEM_FILE_SYSTEMS.find((value) => value === disk.fileSystem) ?? "ext4";
   const chosen = (): (typeof SYSTEM_FILE_SYSTEMS)[number] => fileSystem.value as (typeof SYSTEM_FILE_SYSTEMS)[number];
   const size = createSizeField(text, Math.round(disk.sizeBytes / MIB), (sizeMb) => checkSize(text, sizeMb, chosen()));
+  const swap = createSwapField(text, disk.swapMb, () => [size.sizeMb(), chosen()]);
   const fileSystemHint = el("p", { className: "soft small-print" });
   const examine = (): void => {
     fileSystemHint.textContent = words.fileSystemHints[chosen()];
     size.examine();
+    swap.examine();
   };
   fileSystem.addEventListener("input", examine);
+  // What is typed, or chosen of the usual sizes.
+  for (const event of ["input", "change", "click"]) size.element.addEventListener(event, swap.examine);
   examine();
   const confirmed = await openDialog(
     text,
     { title: words.system, confirm: text.save, className: "disk-dialog" },
     size.element,
     el("div", {}, el("label", { className: "labelled" }, words.fileSystem, fileSystem), fileSystemHint),
+    swap.element,
     el("p", { className: "soft small-print" }, words.systemHint),
   );
-  if (confirmed) actions.setSystemDisk({ sizeMb: size.sizeMb(), fileSystem: chosen() });
+  if (confirmed) actions.setSystemDisk({ sizeMb: size.sizeMb(), fileSystem: chosen(), swapMb: swap.swapMb() });
 }
 
 /** Builds, and asks before when something would be lost. */

@@ -108,3 +108,47 @@ export function createSizeField(
     examine,
   };
 }
+
+/**
+ * How much of the system disk is for swap, in MiB.
+ * @param disk the disk's size in MiB, NaN while it is no number, and its file system
+ */
+export function createSwapField(
+  text: Text,
+  initialMb: number,
+  disk: () => readonly [number, DiskRow["fileSystem"]],
+): { readonly element: HTMLElement; swapMb(): number; examine(): void } {
+  const words = text.disks;
+  const number = el("input", {
+    className: "field",
+    value: String(initialMb),
+    autocomplete: "off",
+    inputMode: "numeric",
+    dataset: { testid: "disk-swap" },
+  });
+  const fault = el("p", { className: "fault", attributes: { "aria-live": "polite" } });
+  const swapMb = (): number => (/^\d+$/.test(number.value.trim()) ? Number(number.value) : Number.NaN);
+  const problem = (): string => {
+    const [sizeMb, fileSystem] = disk();
+    if (Number.isNaN(swapMb())) return words.sizeWhole;
+    // The first MiB is the partition table's and GRUB's.
+    const most = Math.max(0, sizeMb - 1 - (LEAST_MB[fileSystem] ?? 1));
+    return swapMb() > most ? words.sizeMost(formatSize(most * MIB)) : "";
+  };
+  const examine = (): void => {
+    fault.textContent = problem();
+    number.setCustomValidity(problem());
+  };
+  number.addEventListener("input", examine);
+  return {
+    element: el(
+      "div",
+      {},
+      el("label", { className: "labelled" }, words.swap, number),
+      el("p", { className: "soft small-print" }, words.swapHint),
+      fault,
+    ),
+    swapMb,
+    examine,
+  };
+}
