@@ -230,7 +230,7 @@ export interface BuilderApi {
   formatDisk(request: FormatRequest): Promise<DiskResult>;
   /** @param sizeBytes of the disk */
   inspectDisk(sizeBytes: number, read: ReadDisk): Promise<Answer<DiskInspection>>;
-  /** Sorted by name, directories first; of a disk with partitions, of the first one. */
+  /** Sorted by name, directories first. A disk with several ext file systems has them as "/partition-1" and so on. */
   listDirectory(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<DiskEntry[]>>;
   /** Where a file's content is on the disk (source 0), with what of it is not in its place yet. */
   locateDiskFile(sizeBytes: number, read: ReadDisk, path: string): Promise<Answer<ComposedImage>>;

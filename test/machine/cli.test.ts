@@ -126,6 +126,15 @@ describe("smart-os", () => {
     execFileSync("/sbin/e2fsck", ["-fn", join(scratch, "data.img")], { stdio: "pipe" });
   });
 
+  it("makes a swap partition where one is asked for", () => {
+    expect(smartOs("build", "demo.smartos", "-q", "--swap", "8", "-o", "swap.img").status).toBe(0);
+    const table = execFileSync("/sbin/sfdisk", ["-d", join(scratch, "swap.img")], { encoding: "utf8" });
+    expect(table).toMatch(/swap\.img2 : start= *81920, size= *16384, type=82/);
+    expect(smartOs("build", "demo.smartos", "--swap", "many", "-o", "swap.img").error).toMatch(
+      /^Cannot build a swap partition of many MB: --swap takes 0 to \d+/,
+    );
+  });
+
   it("works in a pipe, and takes a plain folder", () => {
     mkdirSync(join(scratch, "folder/etc"), { recursive: true });
     writeFileSync(join(scratch, "folder/etc/hostname"), "from-folder\n");
