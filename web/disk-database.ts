@@ -135,11 +135,6 @@ export function answer<T>(request: IDBRequest<T>): Promise<T> {
   });
 }
 
-/** Whether the storage has refused something because there is no room for it. */
-export function isQuota(error: unknown): boolean {
-  return error instanceof DOMException && error.name === "QuotaExceededError";
-}
-
 /** The keys of all that a layer has. */
 export function layerRange(layer: number): IDBKeyRange {
   return IDBKeyRange.bound(chunkKey(layer, 0), chunkKey(layer, LAYER_KEYS - 1));

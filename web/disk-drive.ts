@@ -6,7 +6,7 @@
  */
 import { ChunkCache, type Place, placeOf } from "./disk-cache.ts";
 import type { ChunkThread } from "./disk-chunks.ts";
-import { type Database, isQuota } from "./disk-database.ts";
+import type { Database } from "./disk-database.ts";
 import { type Layer, readIndex } from "./disk-layers.ts";
 import type { Release } from "./disk-locks.ts";
 import { type ChunkPages, type LoggedChunks, NOTHING_LOGGED, pageMask } from "./disk-log.ts";
@@ -15,6 +15,7 @@ import type { DiskContent, StoredDisk } from "./disk-records.ts";
 import { TopLayer } from "./disk-top.ts";
 import { createPendingWrites } from "./disk-writes.ts";
 import type { DriveDevice } from "./drives.ts";
+import { isQuota } from "./quota.ts";
 
 /** What a drive has to say while the machine runs. */
 export interface DriveEvents {

@@ -2,12 +2,13 @@
  * The disks' records and the layers that they consist of, one change after the other; disk-store.ts says what may be done
  * with a disk when.
  */
-import { answer, type Database, isQuota, layerRange } from "./disk-database.ts";
+import { answer, type Database, layerRange } from "./disk-database.ts";
 import type { LongWork } from "./disk-image.ts";
 import { BATCH_CHUNKS, cutLayer, foldBatch, type Layer, putChunks } from "./disk-layers.ts";
 import { lockLayer, lockLayers, type Release } from "./disk-locks.ts";
 import { clearLog, countLog, type LoggedChunks, NOTHING_LOGGED, readLog, replayLog } from "./disk-log.ts";
 import { CHUNK_BYTES, type ChunkBuffer } from "./disk-record.ts";
+import { isQuota } from "./quota.ts";
 
 /** A disk's record. */
 export interface StoredDisk {

@@ -3,7 +3,7 @@
  * machine's reads and writes go through disk-drive.ts. docs/storage.md says what is guaranteed.
  */
 import { type ChunkThread, startChunkThread } from "./disk-chunks.ts";
-import { answer, type Database, isQuota, openDatabase } from "./disk-database.ts";
+import { answer, type Database, openDatabase } from "./disk-database.ts";
 import { createDrive, type DiskDrive, type DriveEvents } from "./disk-drive.ts";
 import { checkDiskSize, cutChunks, type Extents, type LongWork, MAX_DISK_BYTES } from "./disk-image.ts";
 import { BATCH_CHUNKS, countChunks, type Layer, readChunks, readIndex } from "./disk-layers.ts";
@@ -13,6 +13,7 @@ import { CHUNK_BYTES, SECTOR_BYTES } from "./disk-record.ts";
 import { type DiskContent, DiskRecords, dropUnused, type StoredDisk, there } from "./disk-records.ts";
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
 import { type StoredImage, storedImage } from "./disk-stored-image.ts";
+import { isQuota } from "./quota.ts";
 
 export interface DiskFacts {
   sizeBytes: number;

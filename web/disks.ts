@@ -6,7 +6,6 @@
 import type { BuildProgress, DiskIdentity, DiskInspection, DiskResult, Extent } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
 import { xxh32 } from "./disk-checksum.ts";
-import { isQuota } from "./disk-database.ts";
 import type { DiskDrive, DriveProblem } from "./disk-drive.ts";
 import {
   type Extents,
@@ -43,6 +42,7 @@ import {
   withoutFstabLine,
   withSwap,
 } from "./project-disks.ts";
+import { isQuota } from "./quota.ts";
 import type { Plugged } from "./session.ts";
 import type { BootMode, DiskEntry, DiskFileSystem, DiskRow, Drive, Store } from "./state.ts";
 import { DRIVES } from "./state.ts";

@@ -1,6 +1,6 @@
 /** What the page shows before anything has been opened or started. */
 import { NO_SHARE } from "./share-state.ts";
-import { type AppState, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
+import { type AppState, MACHINE_OFF, NO_NETWORK, NO_SNAPSHOTS } from "./state.ts";
 
 export function initialState(chosen: Pick<AppState, "language" | "theme" | "hidden" | "embed">): AppState {
   return {
@@ -12,17 +12,7 @@ export function initialState(chosen: Pick<AppState, "language" | "theme" | "hidd
     openFile: null,
     pendingEdits: false,
     storage: { state: "saved" },
-    machine: {
-      status: "off",
-      mode: "cold",
-      coldReason: null,
-      phase: null,
-      poweredAt: null,
-      promptMs: null,
-      memoryMb: 0,
-      build: null,
-      problem: null,
-    },
+    machine: MACHINE_OFF,
     timeline: [],
     download: null,
     disks: [],

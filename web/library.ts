@@ -5,6 +5,7 @@
 import { createStore, del, entries, get, set, update } from "idb-keyval";
 import { hex } from "./bytes.ts";
 import { type Bootable, createProject, type Project, uniqueName } from "./project.ts";
+import { isQuota } from "./quota.ts";
 import type { StorageState } from "./state.ts";
 
 /** What is stored for a project: the revision lets a tab see that another one has written meanwhile. */
@@ -292,8 +293,7 @@ class ConflictError extends Error {}
 
 function problemOf(error: unknown): StorageProblem {
   if (error instanceof ConflictError) return "conflict";
-  const name = error instanceof DOMException ? error.name : "";
-  return name === "QuotaExceededError" ? "full" : "broken";
+  return isQuota(error) ? "full" : "broken";
 }
 
 /** crypto.randomUUID exists only on secure pages. */

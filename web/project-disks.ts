@@ -40,9 +40,14 @@ export function checkDisk(wish: { name: string; sizeMb: number; fileSystem: Disk
     throw new ProjectError(`${what}: its label may have ${MOST_LABEL_BYTES[fileSystem]} bytes with ${fileSystem}`);
 }
 
+/** The least that a disk of that file system can have, in MiB. */
+export function leastMb(fileSystem: ProjectDisk["fileSystem"]): number {
+  return fileSystem in LEAST_MB ? LEAST_MB[fileSystem as DiskFileSystem] : 1;
+}
+
 /** @throws ProjectError when no disk of that file system can have the size */
 export function checkSize(what: string, fileSystem: ProjectDisk["fileSystem"], sizeMb: number): void {
-  const least = fileSystem in LEAST_MB ? LEAST_MB[fileSystem as DiskFileSystem] : 1;
+  const least = leastMb(fileSystem);
   if (!Number.isInteger(sizeMb) || sizeMb < least || sizeMb > MAX_DISK_MB)
     throw new ProjectError(`${what}: ${sizeMb} MB is not between ${least} and ${MAX_DISK_MB} MB`);
 }
@@ -57,8 +62,8 @@ export function checkSwap(fileSystem: DiskFileSystem, sizeMb: number, swapMb: nu
 }
 
 /** What the partition table and the least of file systems leave of a system disk, in MiB. */
-function mostSwapMb(fileSystem: DiskFileSystem, sizeMb: number): number {
-  return Math.max(0, sizeMb - 1 - LEAST_MB[fileSystem]);
+export function mostSwapMb(fileSystem: ProjectDisk["fileSystem"], sizeMb: number): number {
+  return Math.max(0, sizeMb - 1 - leastMb(fileSystem));
 }
 
 /** A disk that has no swap does not say so: it stays the same as one from before there was swap. */

@@ -15,7 +15,7 @@ import { type BootWatch, createBootWatch } from "./boot.ts";
 import type { DriveDevice } from "./drives.ts";
 import { type Machine, type NetworkCard, startMachine } from "./machine.ts";
 import { memoryCommandLine } from "./project.ts";
-import type { BootMode, MachineState, Phase, Problem, TimelineBar } from "./state.ts";
+import { type BootMode, MACHINE_OFF, type MachineState, type Phase, type Problem, type TimelineBar } from "./state.ts";
 import type { MachineFiles, SystemFiles } from "./system.ts";
 import type { ColdReason, MachineEvents, WarmBoots, WarmWish } from "./warm.ts";
 import { createWarmFiles, type WarmProject } from "./warm-files.ts";
@@ -173,17 +173,7 @@ interface Run {
 }
 
 export function createSession(environment: SessionEnvironment): Session {
-  let state: MachineState = {
-    status: "off",
-    mode: "cold",
-    coldReason: null,
-    phase: null,
-    poweredAt: null,
-    promptMs: null,
-    memoryMb: 0,
-    build: null,
-    problem: null,
-  };
+  let state: MachineState = MACHINE_OFF;
   let run: Run | null = null;
   let terminalSize: { columns: number; rows: number } | null = null;
   let keyboard = false;

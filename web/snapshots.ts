@@ -6,6 +6,7 @@ import type { CommandResult } from "./agent.ts";
 import { type Disks, type FrozenDisk, sumFiles } from "./disks.ts";
 import { newId } from "./library.ts";
 import type { Notify } from "./notify.ts";
+import { isQuota } from "./quota.ts";
 import type { BootRecipe, SavedRun, Session } from "./session.ts";
 import { createSnapshotClient } from "./snapshot-client.ts";
 import { decodeSnapshotFile, encodeSnapshotFile, packDisk } from "./snapshot-file.ts";
@@ -145,7 +146,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
   };
   const sentence = (error: unknown): unknown => {
     if (!(error instanceof DOMException)) return error;
-    if (error.name === "QuotaExceededError") return new Error(text().full);
+    if (isQuota(error)) return new Error(text().full);
     // What the worker says in words of its own.
     return error.name === "Error" ? new Error(error.message) : new Error(text().refused(error.message || error.name));
   };
@@ -440,9 +441,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
           return rowOf(mine, system);
         } catch (error) {
           await disks.dropFrozen(id, frozen);
-          throw error instanceof DOMException && error.name === "QuotaExceededError"
-            ? error
-            : new Error(text().notAFile(name));
+          throw isQuota(error) ? error : new Error(text().notAFile(name));
         }
       }),
     setResumes(next) {

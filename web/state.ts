@@ -70,6 +70,18 @@ export interface MachineState {
   problem: Problem | null;
 }
 
+export const MACHINE_OFF: MachineState = {
+  status: "off",
+  mode: "cold",
+  coldReason: null,
+  phase: null,
+  poweredAt: null,
+  promptMs: null,
+  memoryMb: 0,
+  build: null,
+  problem: null,
+};
+
 /** One row of the file tree: the default files, the project's own over them, and markers for deleted ones. */
 export interface FileRow {
   path: string;

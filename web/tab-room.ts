@@ -8,6 +8,7 @@
  *
  * Limitations: a BroadcastChannel knows no back-pressure; what is sent faster than a tab takes it waits in that tab's memory.
  */
+import { hex } from "./bytes.ts";
 import { ROOM_NAME, ROOM_SECRET } from "./room-link.ts";
 import { addressOf, formatAddress, isFromDhcpServer, MOST_GUESTS, serveGuest } from "./tab-dhcp.ts";
 
@@ -122,8 +123,7 @@ export async function joinTabRoom(name: string, secret: string, events: TabRoomE
 /** Name and secret as one word that tells neither; a text in which they could not be told apart is not hashed. */
 async function hash(name: string, secret: string): Promise<string> {
   const bytes = new TextEncoder().encode(JSON.stringify([name, secret]));
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
 interface Seat {

@@ -8,6 +8,7 @@
  *   blocks    the kept ones; the last may be shorter
  *   pages     of memory that are not zero, in order; which they are is in v86's part
  */
+import { join } from "./bytes.ts";
 
 /** All of a file, in order. */
 export type Pieces = readonly Uint8Array[];
@@ -37,14 +38,7 @@ export function writeThinState({ rest, pages }: SplitState): Uint8Array<ArrayBuf
   const header = new DataView(new ArrayBuffer(HEADER_WORDS * 4));
   for (const [at, word] of [MAGIC, rest.byteLength, kept.length, pages.length / PAGE_BYTES].entries())
     header.setUint32(at * 4, word, true);
-  const parts = [new Uint8Array(header.buffer), map, ...kept, pages];
-  const file = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    file.set(part, at);
-    at += part.length;
-  }
-  return file;
+  return join([new Uint8Array(header.buffer), map, ...kept, pages]);
 }
 
 /**

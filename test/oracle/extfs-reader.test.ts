@@ -31,6 +31,7 @@ import { FileTree, FormatError } from "../../worker/format/file-tree.ts";
 import { type BlockSource, imageSource, type SparseImage } from "../../worker/format/sparse-image.ts";
 import { bootGuest, buildTestInitramfs } from "../machine/guest.ts";
 import { memoryDrive } from "../machine/memory-drive.ts";
+import { bytesSource } from "./images.ts";
 import { describeTree, trees } from "./trees.ts";
 
 const MIB = 1024 * 1024;
@@ -62,18 +63,6 @@ function fileSource(path: string): BlockSource & { count: number } {
       const bytes = new Uint8Array(length);
       if (readSync(handle, bytes, 0, length, offset) !== length) throw new Error(`Cannot read ${length} at ${offset}`);
       return bytes;
-    },
-  };
-}
-
-function bytesSource(bytes: Uint8Array): BlockSource {
-  return {
-    size: bytes.length,
-    async read(offset, length) {
-      if (offset < 0 || length < 0 || offset + length > bytes.length)
-        throw new Error(`Cannot read ${length} at ${offset}`);
-      // A Buffer's slice is no copy.
-      return new Uint8Array(bytes.subarray(offset, offset + length));
     },
   };
 }

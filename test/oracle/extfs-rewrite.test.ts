@@ -24,6 +24,7 @@ import { type ExtKind, encodeExt } from "../../worker/format/extfs.ts";
 import { openExt } from "../../worker/format/extfs-reader.ts";
 import { FileTree } from "../../worker/format/file-tree.ts";
 import { type BlockSource, type ComposedImage, imageSource, lengthOf } from "../../worker/format/sparse-image.ts";
+import { bytesSource } from "./images.ts";
 import { describeTree, trees } from "./trees.ts";
 
 const MIB = 1024 * 1024;
@@ -106,11 +107,6 @@ async function locate(path: string, file: string) {
     source.close();
   }
 }
-
-const bytesSource = (bytes: Uint8Array): BlockSource => ({
-  size: bytes.length,
-  read: async (offset, length) => new Uint8Array(bytes.subarray(offset, offset + length)),
-});
 
 function native(name: string, size: string, options: readonly string[], folder?: string): string {
   const path = join(scratch, name);

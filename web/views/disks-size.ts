@@ -1,15 +1,12 @@
 import { el } from "../dom.ts";
+import { leastMb, MAX_DISK_MB, mostSwapMb } from "../project-disks.ts";
 import type { DiskRow } from "../state.ts";
 import type { Text } from "../text.ts";
 
 const UNITS = ["B", "KiB", "MiB", "GiB"] as const;
 export const MIB = 1024 * 1024;
 const MIB_IN_GIB = 1024;
-export const MOST_MB = 64 * MIB_IN_GIB;
 const PRESETS_MB = [16, 64, 256, MIB_IN_GIB, 4 * MIB_IN_GIB];
-
-/** A journal wants 1024 blocks of at least 1 KiB, and the file system some room beside it. */
-const LEAST_MB: Partial<Record<DiskRow["fileSystem"], number>> = { ext3: 4, ext4: 4 };
 
 /** Sizes of disks count in powers of two, as the guest's own tools do: 64 MiB, 1.5 GiB. */
 export function formatSize(bytes: number): string {
@@ -26,9 +23,9 @@ export function formatSize(bytes: number): string {
 /** @returns what is wrong with a size in MiB for a file system, or nothing */
 export function checkSize(text: Text, sizeMb: number, fileSystem: DiskRow["fileSystem"]): string {
   const words = text.disks;
-  const least = LEAST_MB[fileSystem] ?? 1;
+  const least = leastMb(fileSystem);
   if (Number.isNaN(sizeMb)) return words.sizeNumber;
-  if (sizeMb > MOST_MB) return words.sizeMost(formatSize(MOST_MB * MIB));
+  if (sizeMb > MAX_DISK_MB) return words.sizeMost(formatSize(MAX_DISK_MB * MIB));
   if (sizeMb < least)
     return least > 1
       ? words.sizeLeast(formatSize(least * MIB), words.fileSystems[fileSystem])
@@ -131,8 +128,7 @@ export function createSwapField(
   const problem = (): string => {
     const [sizeMb, fileSystem] = disk();
     if (Number.isNaN(swapMb())) return words.sizeWhole;
-    // The first MiB is the partition table's and GRUB's.
-    const most = Math.max(0, sizeMb - 1 - (LEAST_MB[fileSystem] ?? 1));
+    const most = mostSwapMb(fileSystem, sizeMb);
     return swapMb() > most ? words.sizeMost(formatSize(most * MIB)) : "";
   };
   const examine = (): void => {
