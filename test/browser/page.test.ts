@@ -87,14 +87,14 @@ describe("a running page", () => {
 
   it("speaks Chinese when asked to, and shows markup in names as text", async () => {
     await testid(page, "language").click();
-    expect(await testid(page, "apply").innerText()).toBe("应用并重启");
+    await expect.poll(() => testid(page, "apply").innerText()).toBe("应用并重启");
     await page.evaluate(() => window.smartos.writeFile("/etc/<b>x<img src=x>", "x"));
     expect(await testid(page, "file-tree").locator('[data-path^="/etc/<b>"] .name').innerText()).toBe(
       "<b>x<img src=x>",
     );
     await page.evaluate(() => window.smartos.removeFile("/etc/<b>x<img src=x>"));
     await testid(page, "language").click();
-    expect(await testid(page, "apply").innerText()).toBe("Apply and reboot");
+    await expect.poll(() => testid(page, "apply").innerText()).toBe("Apply and reboot");
   });
 
   it("downloads a project that unzip opens, and an initramfs that cpio opens", async () => {

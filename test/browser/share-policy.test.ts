@@ -51,6 +51,7 @@ describe("the content security policy", () => {
     await testid(page, "tab-screen").click();
     await testid(page, "tab-terminal").click();
     await testid(page, "language").click();
+    await page.waitForFunction(() => document.documentElement.lang === "zh-CN");
     await testid(page, "theme").click();
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("Enter");
