@@ -108,7 +108,7 @@ describe("a system disk", () => {
       await expect.poll(() => output, { timeout: 60_000 }).toContain("\u001b]133;A");
       qemu.stdin.write("grep ' / ' /proc/mounts; grep -c ^/dev/sda2 /proc/swaps; poweroff\n");
       await expect.poll(() => output, { timeout: 30_000 }).toMatch(/\/dev\/sda1 \/ ext4 rw[^\n]*\n/);
-      expect(output).toMatch(swapMb > 0 ? /\n1\r?\n/ : /\n0\r?\n/);
+      await expect.poll(() => output, { timeout: 30_000 }).toMatch(swapMb > 0 ? /\n1\r?\n/ : /\n0\r?\n/);
       await expect.poll(() => qemu.exitCode, { timeout: 30_000 }).toBe(0);
     } finally {
       qemu.kill("SIGKILL");
