@@ -90,7 +90,7 @@ export class NatGuest implements EngineGuest {
     if (this.isClosed) return;
     this.tcp.close();
     this.udp.close();
-    this.reassembly.clear();
+    this.reassembly.close();
     this.link.close();
     this.isClosed = true;
     this.context.onClose(this);

@@ -119,7 +119,7 @@ export class Link {
   }
 
   close(): void {
-    this.idleTimer.clear();
+    this.idleTimer.discard();
     this.block = NO_BLOCK;
   }
 

@@ -95,10 +95,10 @@ export class Reassembly {
     return whole;
   }
 
-  clear(): void {
+  close(): void {
     this.partials.clear();
     this.held = 0;
-    this.timer.clear();
+    this.timer.discard();
   }
 
   private expire(): void {

@@ -898,8 +898,8 @@ export class TcpConnection {
   private close(end: TcpEnd): void {
     const wasTimeWait = this.state === "TIME-WAIT";
     this.state = "CLOSED";
-    this.retransmitTimer.clear();
-    this.slowTimer.clear();
+    this.retransmitTimer.discard();
+    this.slowTimer.discard();
     this.queue.clear();
     this.outOfOrder.clear();
     this.scoreboard.clear();

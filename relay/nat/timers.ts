@@ -25,10 +25,13 @@ export const systemClock: Clock = {
 
 const TICK_MS = 10;
 const SLOTS = 512;
+const NOTHING = (): void => {};
 
 export interface Timer {
   set(ms: number): void;
   clear(): void;
+  /** For good: a timer that is only cleared stays in its slot for up to a turn, and with it all that it would call. */
+  discard(): void;
   readonly armed: boolean;
 }
 
@@ -38,7 +41,7 @@ class WheelTimer implements Timer {
   tick = -1;
   constructor(
     private readonly wheel: TimerWheel,
-    readonly fire: () => void,
+    private call: () => void,
   ) {}
 
   get armed(): boolean {
@@ -52,6 +55,16 @@ class WheelTimer implements Timer {
 
   clear(): void {
     this.deadline = Number.POSITIVE_INFINITY;
+  }
+
+  discard(): void {
+    this.clear();
+    this.call = NOTHING;
+  }
+
+  fire(): void {
+    this.deadline = Number.POSITIVE_INFINITY;
+    this.call();
   }
 }
 
@@ -126,10 +139,8 @@ export class TimerWheel {
       for (const timer of slot) timer.tick = -1;
       for (const timer of slot) {
         if (timer.tick >= 0) continue; // set anew by one that fired before it
-        if (timer.deadline <= now) {
-          timer.deadline = Number.POSITIVE_INFINITY;
-          timer.fire();
-        } else if (timer.armed) this.place(timer);
+        if (timer.deadline <= now) timer.fire();
+        else if (timer.armed) this.place(timer);
       }
     }
     if (this.placed === 0) return;

@@ -122,7 +122,7 @@ export class UdpFlows {
   close(): void {
     for (const flow of this.flows.values()) this.end(flow);
     this.inwards.clear();
-    this.timer.clear();
+    this.timer.discard();
   }
 
   private openFlow(ends: Ends, address: string, packet: Uint8Array): Flow {

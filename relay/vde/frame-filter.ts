@@ -114,7 +114,7 @@ export class FrameFilter {
   }
 
   close(): void {
-    this.reassembly.clear();
+    this.reassembly.close();
   }
 
   /** A frame of the guest. */
