@@ -67,7 +67,7 @@ afterAll(async () => {
 describe("the guest of a page", () => {
   it("is online by itself, as DHCP says, and its boot has not waited for that", async () => {
     await online(page);
-    expect(await run(page, "ip -4 -o addr show dev eth0")).toContain("inet 10.0.2.15/24");
+    await expect.poll(() => run(page, "ip -4 -o addr show dev eth0")).toContain("inet 10.0.2.15/24");
     expect(await run(page, "ip route")).toMatch(/^default via 10\.0\.2\.2 dev eth0/m);
     expect(await run(page, "cat /etc/resolv.conf")).toBe("nameserver 10.0.2.3");
     expect(await run(page, "cat /sys/class/net/eth0/mtu")).toBe("1500");

@@ -48,8 +48,12 @@ describe("a room on a page without a relay", () => {
     await join(two, "course 3", SECRET);
     await until(two, { room: "course 3", roomMembers: 2, guestAddress: "10.77.0.2" });
     await until(one, { roomMembers: 2, guestAddress: "10.77.0.1" });
-    expect(await run(one, "ip -4 -o addr show dev eth0")).toContain("inet 10.77.0.1/24");
-    expect(await run(two, "ip -4 -o addr show dev eth0")).toContain("inet 10.77.0.2/24");
+    // The page has seen the server's answer, which the guest's script has yet to act upon.
+    for (const [page, address] of [
+      [one, "inet 10.77.0.1/24"],
+      [two, "inet 10.77.0.2/24"],
+    ] as const)
+      await expect.poll(() => run(page, "ip -4 -o addr show dev eth0")).toContain(address);
     expect(await run(one, "ip route; cat /etc/resolv.conf")).toMatch(/^10\.77\.0\.0\/24 dev eth0 .*$/);
     const words = await testid(one, "room").innerText();
     expect(words).toContain("tabs of this browser only");
