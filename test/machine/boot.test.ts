@@ -53,6 +53,20 @@ describe("smart-os in v86", () => {
       if (phase !== "shell") expect(messages.length, phase).toBeGreaterThan(0);
   });
 
+  it("shows what is typed once: whatever starts after the shell leaves its terminal alone", async () => {
+    // The agent is among what starts last.
+    await run("true");
+    const before = guest.output().length;
+    guest.machine.sendSerial(new TextEncoder().encode("echo ty''ped\r"));
+    await guest.until(() => guest.output().slice(before).includes("\ntyped"), "answer");
+    expect(
+      guest
+        .output()
+        .slice(before)
+        .match(/echo ty''ped/g),
+    ).toEqual(["echo ty''ped"]);
+  });
+
   it("sleeps as long as it is asked to", async () => {
     const startedAt = performance.now();
     await run("sleep 1");
