@@ -10,19 +10,28 @@ export interface DiskPages {
   readonly bench: Bench;
   /** Each test has a storage of its own. */
   readonly context: BrowserContext;
-  /** @param prepare JavaScript that runs in the page before anything else */
-  open(prepare?: string): Promise<Page>;
+  /** What pages threw and nobody caught, of all tests so far. */
+  readonly faults: readonly string[];
+  /**
+   * @param prepare JavaScript that runs in the page before anything else
+   * @param where another storage than the test's, or another browser's
+   */
+  open(prepare?: string, where?: BrowserContext): Promise<Page>;
 }
 
 export function useDiskBench(): DiskPages {
   let bench: Bench;
   let context: BrowserContext;
+  const faults: string[] = [];
+  const watch = (where: BrowserContext): void =>
+    void where.on("weberror", (fault) => faults.push(fault.error().stack ?? fault.error().message));
   beforeAll(async () => {
     bench = await startBench(`import "/@fs${HARNESS}"; window.bench = true;`);
   });
   afterAll(() => bench?.close());
   beforeEach(async () => {
     context = await bench.browser.newContext();
+    watch(context);
     return () => context.close();
   });
   // A machine that may have other things to do.
@@ -34,7 +43,11 @@ export function useDiskBench(): DiskPages {
     get context() {
       return context;
     },
-    open: (prepare) => bench.open(context, prepare),
+    faults,
+    open(prepare, where = context) {
+      if (where !== context) watch(where);
+      return bench.open(where, prepare);
+    },
   };
 }
 

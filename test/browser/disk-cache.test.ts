@@ -1,23 +1,14 @@
 /** A drive's write cache, for guests that flush it, and the groups in which it stores long writes. */
-import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { type Bench, startBench } from "./bench.ts";
+import { beforeEach, expect, it } from "vitest";
+import { crash, useDiskBench } from "./disk-bench.ts";
 
-const HARNESS = join(import.meta.dirname, "disk-store.harness.ts");
 const MIB = 1024 * 1024;
 
-let bench: Bench;
+const { open } = useDiskBench();
 let page: Page;
-beforeAll(async () => {
-  bench = await startBench(`import "/@fs${HARNESS}"; window.bench = true;`);
-});
-afterAll(() => bench?.close());
-/** Each test has a storage of its own. */
 beforeEach(async () => {
-  const context = await bench.browser.newContext();
-  page = await bench.open(context);
-  return () => context.close();
+  page = await open();
 });
 
 it("answers writes at once from the first flush on, and a flush when all is in the storage", async () => {
@@ -250,18 +241,13 @@ it.each(["a flipped bit", "a wrong length", "another group"])(
 
 it("is there after the page was killed, once it was flushed", async () => {
   for (let round = 0; round < 3; round += 1) {
-    const writer = await bench.open(page.context());
+    const writer = await open();
     const flushed = new Map<number, number>();
     let crashed: Promise<unknown> | null = null;
     await writer.exposeFunction("acknowledge", (from: number, to: number) => {
       for (let stamp = from; stamp < to; stamp += 1) flushed.set((stamp * 1237) % 4096, stamp);
       if (flushed.size < 60 + round * 50 || crashed) return;
-      crashed = new Promise((resolve) => writer.once("crash", resolve));
-      void writer
-        .context()
-        .newCDPSession(writer)
-        .then((session) => session.send("Page.crash"))
-        .catch(() => {});
+      crashed = crash(writer);
     });
     await writer
       .evaluate(async () => {
@@ -278,20 +264,7 @@ it("is there after the page was killed, once it was flushed", async () => {
       })
       .catch(() => {});
     await crashed;
-    const missing = await page.evaluate(
-      async (expected) => {
-        const { plugAgain, noise } = window.diskBench;
-        const plugged = await plugAgain("disk");
-        const lost: number[] = [];
-        for (const [at, stamp] of expected) {
-          const bytes = await plugged.get(at * 4096, 4096);
-          if (!noise(stamp, 4096).every((byte, k) => bytes?.[k] === byte)) lost.push(stamp);
-        }
-        await plugged.drive.close();
-        return lost;
-      },
-      [...flushed],
-    );
+    const missing = await page.evaluate((written) => window.diskBench.lost("disk", written), [...flushed]);
     expect(flushed.size).toBeGreaterThanOrEqual(60);
     expect(missing).toEqual([]);
   }
@@ -339,7 +312,7 @@ it("reads disks that were stored before there were groups, and writes to them", 
     // As that version's page does when a newer one comes.
     database.onversionchange = () => database.close();
   });
-  const newer = await bench.open(page.context());
+  const newer = await open();
   const right = await newer.evaluate(async () => {
     const { plug, noise, wholeDisk } = window.diskBench;
     const expected = new Uint8Array(4 << 20);

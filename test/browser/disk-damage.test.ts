@@ -1,8 +1,8 @@
 /** Damaged chunks are found, and said. */
 import { describe, expect, it } from "vitest";
-import { useStorePages } from "./store-page.ts";
+import { useDiskBench } from "./disk-bench.ts";
 
-const pages = useStorePages();
+const pages = useDiskBench();
 const { open } = pages;
 
 describe("a damaged chunk", () => {
@@ -164,4 +164,4 @@ describe("a damaged chunk", () => {
   });
 });
 
-it("threw no error in any page of these tests", () => pages.expectNoFaults());
+it("threw no error in any page of these tests", () => expect(pages.faults).toEqual([]));

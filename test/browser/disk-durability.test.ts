@@ -1,14 +1,13 @@
 /** What a drive has acknowledged is there, whoever is killed, and what becomes of it when the browser empties the storage. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
-import { CHROMIUM_ARGUMENTS, chromiumPath } from "./chromium.ts";
-import { crash, useStorePages } from "./store-page.ts";
+import { crash, useDiskBench } from "./disk-bench.ts";
+import { startKillableBrowser } from "./killable-browser.ts";
 
-const pages = useStorePages();
+const pages = useDiskBench();
 const { open } = pages;
 
 describe("an acknowledged write", () => {
@@ -61,12 +60,12 @@ describe("an acknowledged write", () => {
     const profile = mkdtempSync(join(tmpdir(), "smart-os-profile-"));
     try {
       for (let round = 0; round < 2; round += 1) {
-        const running = await startBrowser(profile);
+        const running = await startKillableBrowser(profile);
         try {
-          const page = await open(running.context);
+          const page = await open("", running.context);
           const acknowledged = await writeUntil(page, 25 + round * 17, () => running.kill());
-          const next = await startBrowser(profile);
-          await check(await open(next.context), acknowledged).finally(() => next.kill());
+          const next = await startKillableBrowser(profile);
+          await check(await open("", next.context), acknowledged).finally(() => next.kill());
         } finally {
           await running.kill();
         }
@@ -124,60 +123,11 @@ describe("an acknowledged write", () => {
   }
 
   async function check(page: Page, acknowledged: Map<number, number>): Promise<void> {
-    const lost = await page.evaluate(
-      async (expected) => {
-        const { plugAgain, noise } = window.diskBench;
-        const plugged = await plugAgain("disk");
-        const missing: unknown[] = [];
-        for (const [place, stamp] of expected) {
-          const bytes = await plugged.get(place * 4096, 4096);
-          const written = noise(stamp, 4096);
-          if (!bytes?.every((byte, at) => byte === written[at])) missing.push(stamp);
-        }
-        await plugged.drive.close();
-        return [...missing, ...plugged.problems.map(({ detail }) => detail)];
-      },
-      [...acknowledged],
-    );
+    const lost = await page.evaluate((written) => window.diskBench.lost("disk", written), [...acknowledged]);
     expect(lost).toEqual([]);
     await page.close();
   }
 });
-
-interface Running {
-  context: BrowserContext;
-  kill(): Promise<void>;
-}
-
-/** A browser with a profile that outlives it, in a process group of its own that ends by SIGKILL. */
-async function startBrowser(profile: string): Promise<Running> {
-  const child: ChildProcess = spawn(
-    chromiumPath(),
-    [...CHROMIUM_ARGUMENTS, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
-    { detached: true, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  const kill = async (): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null && child.pid) process.kill(-child.pid, "SIGKILL");
-    await ended;
-  };
-  try {
-    const address = await new Promise<string>((resolve, reject) => {
-      let log = "";
-      child.stderr?.on("data", (bytes: Buffer) => {
-        log += bytes.toString();
-        const found = /DevTools listening on (ws:\S+)/.exec(log);
-        if (found) resolve(found[1] as string);
-      });
-      child.once("exit", () => reject(new Error(`The browser ended: ${log.slice(-500)}`)));
-    });
-    const connected = await chromium.connectOverCDP(address);
-    return { context: connected.contexts()[0] as BrowserContext, kill };
-  } catch (error) {
-    await kill();
-    throw error;
-  }
-}
 
 describe("a storage that the browser empties under a running machine", () => {
   it.each([
@@ -219,4 +169,4 @@ describe("a storage that the browser empties under a running machine", () => {
   });
 });
 
-it("threw no error in any page of these tests", () => pages.expectNoFaults());
+it("threw no error in any page of these tests", () => expect(pages.faults).toEqual([]));

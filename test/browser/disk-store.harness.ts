@@ -28,6 +28,11 @@ export interface DiskBench {
   plug(id: string): Promise<Plugged>;
   /** The same once it can be written to: a dead page's locks are given back a moment later. */
   plugAgain(id: string): Promise<Plugged>;
+  /**
+   * @param written blocks of 4096 bytes and the seeds of the noise that was written there
+   * @returns the seeds of those that are not there, and what the drive had to say
+   */
+  lost(id: string, written: readonly (readonly [block: number, seed: number])[]): Promise<unknown[]>;
   /** Drives, abort controllers and the like, from one evaluation to the next. */
   kept: Record<string, unknown>;
   random: typeof random;
@@ -172,6 +177,17 @@ window.diskBench = {
       if (plugged.drive.writable) return plugged;
       await plugged.drive.close();
     }
+  },
+  async lost(id, written) {
+    const { get, drive, problems } = await window.diskBench.plugAgain(id);
+    const missing: unknown[] = [];
+    for (const [block, seed] of written) {
+      const bytes = await get(block * 4096, 4096);
+      const expected = noise(seed, 4096);
+      if (!bytes?.every((byte, at) => byte === expected[at])) missing.push(seed);
+    }
+    await drive.close();
+    return [...missing, ...problems.map(({ detail }) => detail)];
   },
   kept: {},
   random,

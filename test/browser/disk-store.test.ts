@@ -1,10 +1,10 @@
 /** What the store holds, and drives on it. */
 import { describe, expect, it } from "vitest";
 import type { Piece } from "../../worker/format/sparse-image.ts";
+import { useDiskBench } from "./disk-bench.ts";
 import type { ModelReport } from "./disk-store.model.ts";
-import { useStorePages } from "./store-page.ts";
 
-const pages = useStorePages();
+const pages = useDiskBench();
 const { open } = pages;
 
 const MIB = 1024 * 1024;
@@ -351,4 +351,4 @@ describe("a large disk", () => {
   });
 });
 
-it("threw no error in any page of these tests", () => pages.expectNoFaults());
+it("threw no error in any page of these tests", () => expect(pages.faults).toEqual([]));

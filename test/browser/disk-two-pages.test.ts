@@ -1,12 +1,23 @@
 /** Two pages at one store, and layers whose page has gone. */
 import type { Page } from "playwright-core";
 import { describe, expect, it } from "vitest";
-import { crash, useStorePages } from "./store-page.ts";
+import { crash, useDiskBench } from "./disk-bench.ts";
 
-const pages = useStorePages();
+const pages = useDiskBench();
 const { open } = pages;
 
 describe("a disk in two pages", () => {
+  /** @returns whether the page may write to the disk, and whether what was written first is there */
+  const plugIn = (page: Page) =>
+    page.evaluate(async () => {
+      const { plug, noise } = window.diskBench;
+      const { drive, get } = await plug("disk");
+      const expected = noise(1, 512);
+      const isThere = (await get(0, 512))?.every((byte, at) => byte === expected[at]);
+      await drive.close();
+      return [drive.writable, isThere] as const;
+    });
+
   it("is written by one, and read by the other as it was when that one began", async () => {
     const one = await open();
     const two = await open();
@@ -97,18 +108,9 @@ describe("a disk in two pages", () => {
       const { set } = await plug("disk");
       await set(0, noise(1, 512));
     });
-    const tryToWrite = () =>
-      two.evaluate(async () => {
-        const { plug, noise } = window.diskBench;
-        const { drive, get } = await plug("disk");
-        const expected = noise(1, 512);
-        const isThere = (await get(0, 512))?.every((byte, at) => byte === expected[at]);
-        await drive.close();
-        return [drive.writable, isThere];
-      });
-    expect(await tryToWrite()).toEqual([false, false]);
+    expect(await plugIn(two)).toEqual([false, false]);
     await crash(one);
-    await expect.poll(tryToWrite).toEqual([true, true]);
+    await expect.poll(() => plugIn(two)).toEqual([true, true]);
   });
 
   it("is shown whole to a page that comes before its writer has begun, or while something is done with it", async () => {
@@ -121,15 +123,7 @@ describe("a disk in two pages", () => {
       await set(0, noise(1, 512));
       await drive.close();
     });
-    const isWhole = () =>
-      two.evaluate(async () => {
-        const { plug, noise } = window.diskBench;
-        const { drive, get } = await plug("disk");
-        const expected = noise(1, 512);
-        const isThere = (await get(0, 512))?.every((byte, at) => byte === expected[at]);
-        await drive.close();
-        return isThere;
-      });
+    const isWhole = async () => (await plugIn(two))[1];
     // A writer has the disk before it has a layer of its own there.
     await one.evaluate(
       () =>
@@ -288,4 +282,4 @@ describe("the layers in the storage", () => {
   });
 });
 
-it("threw no error in any page of these tests", () => pages.expectNoFaults());
+it("threw no error in any page of these tests", () => expect(pages.faults).toEqual([]));

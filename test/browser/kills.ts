@@ -1,16 +1,13 @@
-/**
- * Kills a browser while its guest writes: what the guest was told to be stored must be there afterwards. The browser is
- * a process group of its own that ends by SIGKILL, as in a crash or when the system runs out of memory.
- */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+/** Kills a browser while its guest writes: what the guest was told to be stored must be there afterwards. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { createSite } from "../../relay/site.ts";
-import { CHROMIUM_ARGUMENTS, chromiumPath } from "./chromium.ts";
+import { type KillableBrowser, startKillableBrowser } from "./killable-browser.ts";
 import { ready } from "./page.ts";
 
 const DIST = join(import.meta.dirname, "../../dist");
@@ -59,11 +56,6 @@ export interface KillReport {
   replayed: number;
 }
 
-interface Running {
-  process: ChildProcess;
-  page: Page;
-}
-
 /**
  * @param random numbers from 0 to 1 that the moments of the kills are taken from
  * @throws Error at the first record that is lost, or file system that is not clean
@@ -80,11 +72,11 @@ export async function killWhileWriting(
   const report: KillReport = { kills: 0, acknowledged: 0, lost: 0, replayed: 0 };
   /** By disk: the records that were acknowledged. */
   const records: number[] = DISKS.map(() => 0);
-  let running: Running | null = null;
+  let browser: KillableBrowser | null = null;
   try {
     for (;;) {
-      running = await open(url, join(folder, "profile"));
-      const { page } = running;
+      browser = await startKillableBrowser(join(folder, "profile"));
+      const page = await open(browser, url);
       if (report.kills === 0)
         await page.evaluate(
           async (disks) => {
@@ -125,13 +117,13 @@ export async function killWhileWriting(
         return sum(records) > before;
       });
       await new Promise((resolve) => setTimeout(resolve, random() * LONGEST_MS));
-      kill(running.process);
+      await browser.kill();
       await writing;
       report.kills += 1;
       report.acknowledged = sum(records);
     }
   } finally {
-    if (running) kill(running.process);
+    await browser?.kill();
     server.closeAllConnections();
     server.close();
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
@@ -183,40 +175,11 @@ async function command(page: Page, words: string): Promise<void> {
   if (status !== 0) throw new Error(`${words} ended with ${status}: ${output}`);
 }
 
-/** A browser of its own, in a process group of its own. */
-async function open(url: string, profile: string): Promise<Running> {
-  const browser = spawn(
-    chromiumPath(),
-    [...CHROMIUM_ARGUMENTS, "--headless=new", "--remote-debugging-port=0", `--user-data-dir=${profile}`, "about:blank"],
-    { detached: true, stdio: ["ignore", "ignore", "pipe"] },
-  );
-  try {
-    const address = await new Promise<string>((resolve, reject) => {
-      let log = "";
-      browser.stderr?.on("data", (bytes: Buffer) => {
-        log += bytes.toString();
-        const found = /DevTools listening on (ws:\S+)/.exec(log);
-        if (found) resolve(found[1] as string);
-      });
-      browser.on("exit", () => reject(new Error(`The browser ended: ${log.slice(-500)}`)));
-    });
-    const connected = await chromium.connectOverCDP(address);
-    const page = await (connected.contexts()[0] as ReturnType<typeof connected.contexts>[number]).newPage();
-    await page.goto(url);
-    await ready(page);
-    return { process: browser, page };
-  } catch (error) {
-    kill(browser);
-    throw error;
-  }
-}
-
-function kill({ pid }: ChildProcess): void {
-  try {
-    if (pid) process.kill(-pid, "SIGKILL");
-  } catch {
-    // It is gone already.
-  }
+async function open(browser: KillableBrowser, url: string): Promise<Page> {
+  const page = await browser.context.newPage();
+  await page.goto(url);
+  await ready(page);
+  return page;
 }
 
 /** A disk's raw image. It leaves the page packed: most of it is zeros, and the way is one of text. */

@@ -1,8 +1,6 @@
 import { createSocket } from "node:dgram";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { addPseudoHeader, addWords, finishChecksum } from "../../relay/nat/checksum.ts";
 import { DHCP_OPTION, DHCP_TYPE, encodeDhcp } from "../../relay/nat/dhcp.ts";
@@ -25,17 +23,15 @@ import {
   tcpFrame,
   udpFrame,
 } from "./frame-guest.ts";
+import { collectGarbage } from "./garbage.ts";
 import { createPort, LOOPBACK } from "./network.ts";
 
 /** What is in use, after collecting garbage. */
 function memory(): number {
-  collect();
+  collectGarbage();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
 
 const FRAMES = Number(process.env.FUZZ_MESSAGES ?? 100_000);
 

@@ -1,16 +1,13 @@
 /** What the NAT holds of a guest that has gone: nothing, from that moment on. */
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { GuestPort } from "../../relay/engine.ts";
 import { createNat } from "../../relay/nat/nat.ts";
 import { GATEWAY, ipFrame, RESOLVER, TcpGuest, udpFrame } from "./frame-guest.ts";
+import { collectGarbage } from "./garbage.ts";
 import { ALLOW_ALL, createPort, LOOPBACK } from "./network.ts";
 
-setFlagsFromString("--expose-gc");
-const collectGarbage = runInNewContext("gc") as () => void;
 /** Less than a turn of the timer wheel, which would let go of everything in time. */
 const WITHIN_MS = 3000;
 

@@ -1,9 +1,8 @@
 /** Random and mutated messages by the hundred thousand: nothing crashes, nothing grows, others notice nothing. */
 import { connect, createServer } from "node:net";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { afterAll, describe, expect, it } from "vitest";
 import { createNat } from "../../relay/nat/nat.ts";
+import { collectGarbage } from "./garbage.ts";
 import {
   arp,
   BROADCAST,
@@ -24,9 +23,6 @@ import {
 
 const MESSAGES = Number(process.env.FUZZ_MESSAGES ?? 100_000);
 const CLIENTS = 4;
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
 
 /** The same sequence each time, so that a failure can be found again (mulberry32). */
 function randomFrom(seed: number): (below: number) => number {
@@ -152,7 +148,7 @@ describe("the relay under random messages", () => {
       await client.settle();
     };
     const memory = (): number => {
-      collect();
+      collectGarbage();
       const { heapUsed, external } = process.memoryUsage();
       return (heapUsed + external) / 1024 / 1024;
     };
