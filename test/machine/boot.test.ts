@@ -154,6 +154,13 @@ describe("smart-os in v86", () => {
 });
 
 describe("projects in v86", () => {
+  it("have what their fstab says when /init mounts less of it", async () => {
+    const guest = await bootToPrompt([file("/init", "#!/bin/sh\nmount -t devtmpfs dev /dev\nexec /sbin/init\n")]);
+    const { output } = await guest.agent.run("cut -d' ' -f2 /proc/mounts", 20_000);
+    expect(output.trim().split("\n")).toEqual(["/", "/dev", "/proc", "/sys", "/dev/pts", "/dev/shm", "/run", "/tmp"]);
+    await guest.machine.stop();
+  });
+
   it("runs the project's own rc.local, and replaces an applet by a file", async () => {
     const guest = await bootToPrompt([
       file("/etc/init.d/rc.local", "#!/bin/sh\ntouch /tmp/marker\n"),
