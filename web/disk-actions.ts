@@ -1,5 +1,6 @@
 /** What a person can do with disks: refusals and results become notices. */
-import { CancelledError, type Disks } from "./disks.ts";
+import { CancelledError } from "./disk-work.ts";
+import type { Disks } from "./disks.ts";
 import type { Notify } from "./notify.ts";
 import type { DiskActions } from "./state.ts";
 import type { enDiskWork } from "./text/en-disk-work.ts";

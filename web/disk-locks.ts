@@ -41,6 +41,14 @@ export function takeLock(name: string, mode: LockMode, wait: boolean): Promise<R
   });
 }
 
+/** The ids of the disks that have a writer, in this page or another. */
+export async function heldDisks(): Promise<string[]> {
+  if (!hasLocks()) return [];
+  const { held = [] } = await navigator.locks.query();
+  const prefix = "smart-os:disk:";
+  return held.flatMap(({ name }) => (name?.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+}
+
 export const lockDisk = (id: string): Promise<Release | null> => takeLock(`disk:${id}`, "exclusive", false);
 export const lockReader = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "shared", true);
 export const lockReaders = (id: string): Promise<Release | null> => takeLock(`readers:${id}`, "exclusive", false);

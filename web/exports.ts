@@ -1,8 +1,8 @@
 /** Files made of the project and its disks: which there are, what they are called, and how each is made. */
 import type { ExportRequest } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
+import type { DiskContents } from "./disk-contents.ts";
 import type { StoredImage } from "./disk-stored-image.ts";
-import type { Disks } from "./disks.ts";
 import type { Sink } from "./export-sink.ts";
 import { EXPORTS, type ExportKind } from "./share-state.ts";
 import type { Workspace } from "./workspace.ts";
@@ -27,7 +27,7 @@ export interface ExportProgress {
 
 export interface ExportsParts {
   workspace: Workspace;
-  disks: Disks;
+  disks: DiskContents;
   /** For this alone: a build does not end an export, nor the other way round. */
   exporter: Builder;
   /** The kernel, as a bzImage. */

@@ -4,7 +4,7 @@
  */
 import type { Extent, FileInspection } from "../worker/api.ts";
 import type { Builder } from "./builder.ts";
-import type { Disks } from "./disks.ts";
+import type { DiskContents } from "./disk-contents.ts";
 import { createBlobSink } from "./export-sink.ts";
 import { newId } from "./library.ts";
 import { createProject } from "./project.ts";
@@ -39,7 +39,12 @@ const MIB = 1024 * 1024;
 const OPEN_MS = 60_000;
 
 /** @throws Error with a sentence for the user */
-export async function openImport(file: File, opener: Builder, disks: Disks, signal: AbortSignal): Promise<Found> {
+export async function openImport(
+  file: File,
+  opener: Builder,
+  disks: DiskContents,
+  signal: AbortSignal,
+): Promise<Found> {
   const timeout = AbortSignal.timeout(OPEN_MS);
   try {
     return await look(file, opener, disks, AbortSignal.any([signal, timeout]));
@@ -49,7 +54,7 @@ export async function openImport(file: File, opener: Builder, disks: Disks, sign
   }
 }
 
-async function look(file: File, opener: Builder, disks: Disks, limit: AbortSignal): Promise<Found> {
+async function look(file: File, opener: Builder, disks: DiskContents, limit: AbortSignal): Promise<Found> {
   const inspection = await opener.inspectFile(file, limit);
   const take = async (
     id: string | null,

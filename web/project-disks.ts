@@ -14,7 +14,7 @@ export interface ProjectDisk {
   swapMb?: number;
   /** Null while it lies beside the machine. */
   drive: Drive | null;
-  /** The system disk only: what it was built from, as `fingerprint` of disks.ts has it. */
+  /** The system disk only: what it was built from, as `fingerprint` of project-sum.ts has it. */
   builtFrom?: string;
 }
 
@@ -79,6 +79,14 @@ export function findDisk(project: Project, idOrName: string): ProjectDisk {
   return disk;
 }
 
+/** One that lies beside the machine. */
+export function newDataDisk(
+  id: string,
+  facts: Pick<ProjectDisk, "name" | "fileSystem" | "label" | "sizeMb">,
+): ProjectDisk {
+  return { id, kind: "data", ...facts, drive: null };
+}
+
 export function addDisk(project: Project, disk: ProjectDisk): Project {
   return { ...project, disks: [...project.disks, disk] };
 }
@@ -116,6 +124,12 @@ export function attachDisk(project: Project, id: string, drive: Drive | null): P
   if (holder !== undefined)
     throw new ProjectError(`Cannot attach ${disk.name} as ${target}: ${holder} is there; detach it first`);
   return changeDisk(project, id, { drive: target });
+}
+
+/** Brings back a disk that the project had: to its drive, unless another one is there now. */
+export function bringBack(project: Project, disk: ProjectDisk): Project {
+  const isTaken = project.disks.some(({ drive }) => drive === disk.drive);
+  return addDisk(project, { ...disk, name: diskName(project, disk.name), drive: isTaken ? null : disk.drive });
 }
 
 /** A name that no other disk of the project has. */

@@ -12,8 +12,8 @@ import type {
 } from "../worker/api.ts";
 import { type Agent, type CommandResult, createAgent } from "./agent.ts";
 import { type BootWatch, createBootWatch } from "./boot.ts";
-import type { DriveDevice } from "./drives.ts";
 import { type Machine, type NetworkCard, startMachine } from "./machine.ts";
+import type { Plugged } from "./machine-disks.ts";
 import { memoryCommandLine } from "./project.ts";
 import { type BootMode, MACHINE_OFF, type MachineState, type Phase, type Problem, type TimelineBar } from "./state.ts";
 import type { MachineFiles, SystemFiles } from "./system.ts";
@@ -30,14 +30,6 @@ export interface BootRecipe {
   card: NetworkCard;
   /** The project's own; null: the one that was built. */
   kernel: CustomKernel | null;
-}
-
-/** The disks of one run. */
-export interface Plugged {
-  /** From sda to sdd. */
-  drives: readonly (DriveDevice | null)[];
-  /** Gives them back, once all that was written is stored. */
-  close(): Promise<void>;
 }
 
 /** What the page knows of a machine beside its state. */

@@ -4,7 +4,8 @@
  */
 import defaults from "virtual:rootfs";
 import type { Builder } from "./builder.ts";
-import { CancelledError, type Disks } from "./disks.ts";
+import { CancelledError } from "./disk-work.ts";
+import type { Disks } from "./disks.ts";
 import { chooseSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
 import { fetchFile } from "./import-address.ts";

@@ -3,7 +3,7 @@
  * The user interface is built on the same functions.
  */
 import type { CommandResult } from "./agent.ts";
-import type { Disks, DiskWish, SystemDiskWish } from "./disks.ts";
+import type { Disks, DiskWish } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";
 import type { ExportOptions, Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
@@ -24,6 +24,7 @@ import type {
   Store,
 } from "./state.ts";
 import type { SystemFiles } from "./system.ts";
+import type { SystemDiskWish } from "./system-disk.ts";
 import { textOf } from "./text.ts";
 import type { Workspace } from "./workspace.ts";
 

@@ -1,5 +1,5 @@
 /** What is stored of a saved machine. docs/snapshots.md */
-import type { FrozenDisk } from "./disks.ts";
+import type { FrozenDisk } from "./frozen-disks.ts";
 import type { SavedRun } from "./session.ts";
 import type { SnapshotRow } from "./state.ts";
 

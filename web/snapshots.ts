@@ -3,9 +3,10 @@
  * is opened again. A machine goes on only with what was on its disks when it was saved: docs/snapshots.md.
  */
 import type { CommandResult } from "./agent.ts";
-import { type Disks, type FrozenDisk, sumFiles } from "./disks.ts";
+import type { FrozenDisk, FrozenDisks } from "./frozen-disks.ts";
 import { newId } from "./library.ts";
 import type { Notify } from "./notify.ts";
+import { sumFiles } from "./project-sum.ts";
 import { isQuota } from "./quota.ts";
 import type { BootRecipe, SavedRun, Session } from "./session.ts";
 import { createSnapshotClient } from "./snapshot-client.ts";
@@ -62,7 +63,7 @@ export interface ComingProject {
 export interface SnapshotsParts {
   store: Store;
   session: Session;
-  disks: Disks;
+  disks: FrozenDisks;
   notify: Notify;
   system: SystemKey;
   /** The open project, as it would boot. */

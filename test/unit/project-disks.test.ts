@@ -3,6 +3,7 @@ import { createProject, type Project } from "../../web/project.ts";
 import {
   addDisk,
   attachDisk,
+  bringBack,
   checkDisk,
   diskName,
   dropDisk,
@@ -57,6 +58,20 @@ describe("attaching", () => {
       disk({ id: "d", name: "d", drive: "sdd" }),
     );
     expect(() => attachDisk(project, "d1", null)).toThrow("all drives are taken");
+  });
+});
+
+describe("bringing back", () => {
+  it("returns a disk to its drive, or beside the machine when that is taken", () => {
+    const gone = disk({ drive: "sdb" });
+    const other = disk({ id: "o", name: "other", drive: "sdc" });
+    expect(drives(bringBack(withDisks(other), gone))).toEqual(["sdc", "sdb"]);
+    expect(drives(bringBack(withDisks({ ...other, drive: "sdb" }), gone))).toEqual(["sdb", null]);
+  });
+
+  it("gives it another name when its own is taken", () => {
+    const project = bringBack(withDisks(disk({ id: "o" })), disk({}));
+    expect(project.disks.map(({ name }) => name)).toEqual(["data", "data 2"]);
   });
 });
 
