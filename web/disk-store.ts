@@ -14,6 +14,7 @@ import { type DiskContent, DiskRecords, dropUnused, type StoredDisk, there } fro
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
 import { type StoredImage, storedImage } from "./disk-stored-image.ts";
 import { isQuota } from "./quota.ts";
+import { renewStorageLog } from "./storage-log.ts";
 
 export interface DiskFacts {
   sizeBytes: number;
@@ -98,6 +99,7 @@ export async function openDiskStore(): Promise<DiskStore> {
     const detail = error instanceof Error ? error.message : String(error);
     throw new Error(`Cannot use disks: the browser refuses to store them (${detail})`);
   });
+  void renewStorageLog().catch(() => {});
   const store = new Store(database);
   // What an import left behind that never came to its end.
   void store.sweep().catch(() => {});

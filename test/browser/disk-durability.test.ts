@@ -1,9 +1,9 @@
 /** What a drive has acknowledged is there, whoever is killed, and what becomes of it when the browser empties the storage. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { crash, useDiskBench } from "./disk-bench.ts";
 import { startKillableBrowser } from "./killable-browser.ts";
 
@@ -74,6 +74,50 @@ describe("an acknowledged write", () => {
       rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
     }
   });
+
+  // LevelDB's header of a record: 4 bytes of checksum, 2 of the length of what follows, the kind (1: a whole record).
+  it.each([
+    ["a record's header", [1, 2, 3, 4, 0xa0, 0x0f, 1]],
+    ["half a header", [1, 2, 3]],
+  ])("is there after the browser was killed when it had written only %s, and again later", async (_, torn) => {
+    const profile = mkdtempSync(join(tmpdir(), "smart-os-profile-"));
+    let running = await startKillableBrowser(profile);
+    try {
+      const page = await open("", running.context);
+      const { hostname, port } = new URL(page.url());
+      const folder = join(profile, "Default/IndexedDB", `http_${hostname}_${port}.indexeddb.leveldb`);
+      await page.evaluate(() => window.diskBench.store.put("disk", 1 << 20, []));
+      await writeSome(page, 0);
+      await running.kill();
+      const logs = readdirSync(folder).filter((name) => name.endsWith(".log"));
+      expect(logs).toHaveLength(1);
+      const log = join(folder, logs[0] as string);
+      appendFileSync(log, Uint8Array.from(torn));
+
+      running = await startKillableBrowser(profile);
+      await writeSome(await open("", running.context), 10);
+      // What the page has asked for when it was opened is done on a thread of the browser's.
+      await vi.waitFor(() => expect(existsSync(log)).toBe(false), 5_000).catch(() => {});
+      await running.kill();
+
+      running = await startKillableBrowser(profile);
+      await check(await open("", running.context), new Map([0, 1, 2, 10, 11, 12].map((at) => [at, at])));
+    } finally {
+      await running.kill();
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+    }
+  });
+
+  /** Stores three blocks from `first` on. It is little: much would have LevelDB begin a new log by itself. */
+  async function writeSome(page: Page, first: number): Promise<void> {
+    const isStored = await page.evaluate(async (from) => {
+      const { plug, noise } = window.diskBench;
+      const { set, flush } = await plug("disk");
+      for (const at of [from, from + 1, from + 2]) await set(at * 4096, noise(at, 4096));
+      return flush();
+    }, first);
+    expect(isStored).toBe(true);
+  }
 
   /** Places of 4 KiB; every write of a page has one of its own. */
   const PLACES = 2 ** 16;
