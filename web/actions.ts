@@ -2,7 +2,7 @@
 import { createDiskActions } from "./disk-actions.ts";
 import type { Disks } from "./disks.ts";
 import type { Library } from "./library.ts";
-import type { Notify } from "./notify.ts";
+import { complain, type Notify } from "./notify.ts";
 import { normalizePath } from "./project.ts";
 import type { Session } from "./session.ts";
 import { createSnapshotActions } from "./snapshot-actions.ts";
@@ -41,7 +41,7 @@ export function createActions(parts: ActionParts): Actions {
     try {
       run();
     } catch (error) {
-      notify("error", error instanceof Error ? error.message : String(error));
+      complain(notify, error);
     }
   };
   const boot = (): void => {
@@ -149,7 +149,7 @@ export function createActions(parts: ActionParts): Actions {
         if (workspace.project.disks.length > 0) await session.shutdown();
         workspace.duplicate(await parts.disks.duplicateAll(workspace.project.disks));
       } catch (error) {
-        return notify("error", error instanceof Error ? error.message : String(error));
+        return complain(notify, error);
       }
       boot();
     },
@@ -172,7 +172,7 @@ export function createActions(parts: ActionParts): Actions {
     downloadProject: () =>
       void parts.bundle().then(
         (blob) => saveAs(blob, `${workspace.project.name}.smartos`),
-        (error: unknown) => notify("error", String(error instanceof Error ? error.message : error)),
+        (error: unknown) => complain(notify, error),
       ),
     retrySave() {
       library.save(workspace.project);

@@ -30,6 +30,7 @@ import type {
 } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 import { release } from "./release.ts";
+import { sentenceOf } from "./sentence.ts";
 
 export interface Builder {
   /** Starts the worker, so that it is there when the first build is asked for. */
@@ -170,7 +171,7 @@ export function createBuilder(system: URL): Builder {
       return await Promise.race([call(mine.api, hear), mine.death, cancelled]);
     } catch (error) {
       mine.end("it failed");
-      const state = error instanceof Error ? error.message : String(error);
+      const state = sentenceOf(error);
       return failure("crashed", `Cannot build: the builder stopped unexpectedly (${state}). Try again`);
     } finally {
       clearTimeout(timer);

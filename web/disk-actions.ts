@@ -1,7 +1,6 @@
 /** What a person can do with disks: refusals and results become notices. */
-import { CancelledError } from "./disk-work.ts";
 import type { Disks } from "./disks.ts";
-import type { Notify } from "./notify.ts";
+import { complain, type Notify } from "./notify.ts";
 import type { DiskActions } from "./state.ts";
 import type { enDiskWork } from "./text/en-disk-work.ts";
 
@@ -19,8 +18,7 @@ export function createDiskActions({ disks, text, notify, saveAs, boot }: DiskAct
     try {
       await run();
     } catch (error) {
-      const words = error instanceof Error ? error.message : String(error);
-      notify(error instanceof CancelledError ? "info" : "error", words);
+      complain(notify, error);
     }
   };
   const nameOf = (id: string): string => disks.list().find((row) => row.id === id)?.name ?? id;

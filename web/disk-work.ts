@@ -3,8 +3,10 @@ import type { LongWork } from "./disk-image.ts";
 import { ProjectError } from "./project.ts";
 import type { ProjectDisk } from "./project-disks.ts";
 import { isQuota } from "./quota.ts";
+import { CancelledError } from "./sentence.ts";
 import type { DiskRow } from "./state.ts";
 import type { enDiskWork } from "./text/en-disk-work.ts";
+import { throttle } from "./throttle.ts";
 
 export interface DiskWorks {
   /** What is under way on a disk, in bytes; null: nothing. */
@@ -30,9 +32,6 @@ export interface DiskWorksParts {
   /** Work on the disk has ended, one way or the other. */
   onEnd(id: string): Promise<void>;
 }
-
-/** Work that the user ended. */
-export class CancelledError extends Error {}
 
 export function createDiskWorks({ text, onProgress, onEnd }: DiskWorksParts): DiskWorks {
   const works = new Map<string, { work: DiskRow["work"]; abort: AbortController }>();
@@ -65,16 +64,5 @@ export function createDiskWorks({ text, onProgress, onEnd }: DiskWorksParts): Di
     },
     cancel: (id) => works.get(id)?.abort.abort(),
     worded,
-  };
-}
-
-/** At most ten calls a second; the last is made in any case before the work ends, or is not worth showing. */
-function throttle(show: (done: number) => void): (done: number) => void {
-  let last = 0;
-  return (done) => {
-    const at = performance.now();
-    if (at - last < 100) return;
-    last = at;
-    show(done);
   };
 }

@@ -3,6 +3,8 @@
  * `{id, error}`, and events. Only pages of the origins that the embed's own address names are heard and told anything.
  * docs/embedding.md has an example.
  */
+
+import { sentenceOf } from "./sentence.ts";
 import type { PageState, SmartOs } from "./smartos.ts";
 import type { Store } from "./state.ts";
 
@@ -40,7 +42,7 @@ export function listenToParent({ api, store, origins, onPrinted }: EmbeddingPart
     call(api, method, args)
       // What cannot be sent is an error as well.
       .then((result) => answer({ result }))
-      .catch((error: unknown) => answer({ error: error instanceof Error ? error.message : String(error) }));
+      .catch((error: unknown) => answer({ error: sentenceOf(error) }));
   });
 
   let text = "";

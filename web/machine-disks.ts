@@ -80,12 +80,18 @@ export function createMachineDisks(parts: MachineDisksParts): MachineDisks {
     });
     await before;
     const open: { id: string; drive: DiskDrive }[] = [];
-    const close = async (): Promise<void> => {
+    let closing: Promise<void> | null = null;
+    const giveBack = async (): Promise<void> => {
       await Promise.all(open.map(({ drive }) => drive.close().catch(() => {})));
       given();
       plugged = new Map();
       const ids = open.map(({ id }) => id);
       if (ids.length > 0) void rows.lookInto(ids);
+    };
+    // The next machine's disks may be plugged in when it is asked for again.
+    const close = (): Promise<void> => {
+      closing ??= giveBack();
+      return closing;
     };
     try {
       const drives: (DriveDevice | null)[] = [null, null, null, null];

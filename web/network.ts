@@ -15,6 +15,7 @@ import {
 } from "./relay-client.ts";
 import { toWebSocket } from "./relay-place.ts";
 import { LIST_CONNECTIONS, probeConnections } from "./saved-connections.ts";
+import { sentenceOf } from "./sentence.ts";
 import type { NetworkActions, NetworkState, Store } from "./state.ts";
 import { createTabNetwork, type WantedRoom } from "./tab-network.ts";
 import { canJoinTabs } from "./tab-room.ts";
@@ -238,7 +239,7 @@ export function createNetwork(parts: NetworkParts): Network {
       client = connectRelay(address, events);
     } catch (error) {
       end();
-      emit({ ...AT_REST, status: "none", reason: String(error instanceof Error ? error.message : error) });
+      emit({ ...AT_REST, status: "none", reason: sentenceOf(error) });
     }
   };
 
@@ -261,9 +262,7 @@ export function createNetwork(parts: NetworkParts): Network {
     return client as RelayClient;
   };
   const attempt = (run: () => Promise<unknown>): void => {
-    run().catch((error: unknown) =>
-      notify("error", text().fromRelay(error instanceof Error ? error.message : String(error))),
-    );
+    run().catch((error: unknown) => notify("error", text().fromRelay(sentenceOf(error))));
   };
 
   const network: Network = {

@@ -1,3 +1,4 @@
+import { CancelledError, sentenceOf } from "./sentence.ts";
 import type { Notice, Store } from "./state.ts";
 
 export type Notify = (kind: Notice["kind"], words: string, action?: Notice["action"]) => void;
@@ -13,4 +14,9 @@ export function createNotify(store: Store): Notify {
     const notice: Notice = { id: last, kind, text, ...(action ? { action } : {}) };
     store.update((state) => ({ ...state, notices: [...state.notices.slice(1 - MOST_NOTICES), notice] }));
   };
+}
+
+/** Shows why something was not done; what the user has ended is no fault. */
+export function complain(notify: Notify, error: unknown): void {
+  notify(error instanceof CancelledError ? "info" : "error", sentenceOf(error));
 }

@@ -4,21 +4,22 @@
  */
 import defaults from "virtual:rootfs";
 import type { Builder } from "./builder.ts";
-import { CancelledError } from "./disk-work.ts";
 import type { Disks } from "./disks.ts";
 import { chooseSink } from "./export-sink.ts";
 import type { Exports } from "./exports.ts";
 import { fetchFile } from "./import-address.ts";
 import { type Found, openImport } from "./imports.ts";
 import { type Library, newId } from "./library.ts";
-import type { Notify } from "./notify.ts";
+import { complain, type Notify } from "./notify.ts";
 import { describeOffer } from "./offer.ts";
 import { type Project, uniqueName } from "./project.ts";
 import { MOST_LINK_LENGTH, projectLink, readProjectLink } from "./project-link.ts";
+import { CancelledError } from "./sentence.ts";
 import type { FoundFile, ProjectLink, ShareActions, ShareState } from "./share-state.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type { Store } from "./state.ts";
 import { textOf } from "./text.ts";
+import { throttle } from "./throttle.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** A project from outside without an id and a place in the library. */
@@ -125,15 +126,8 @@ export function createShare(parts: ShareParts): Share {
       }
     }
   };
-  const showArrival = (name: string, total: number): ((done: number) => void) => {
-    let last = 0;
-    return (done) => {
-      const now = performance.now();
-      if (now - last < 100) return;
-      last = now;
-      emit({ arrival: { name, done, total } });
-    };
-  };
+  const showArrival = (name: string, total: number): ((done: number) => void) =>
+    throttle((done) => emit({ arrival: { name, done, total } }));
   const open = (file: File): Promise<Found> =>
     arrive(file.name, (signal) => openImport(file, opener, parts.disks, signal));
   /** Stores what a file has, and then the project: nothing is left of one that is damaged. */
@@ -159,14 +153,13 @@ export function createShare(parts: ShareParts): Share {
       void taken.booted.then(() => {
         if (workspace.project.id !== id) return;
         const { snapshotCame, goOnWith } = text();
-        const run = (): void => void parts.snapshots.restore(snapshot.id).catch(complain);
+        const run = (): void =>
+          void parts.snapshots.restore(snapshot.id).catch((error: unknown) => complain(notify, error));
         if (snapshot.unfit) notify("warning", text().snapshotUnfit(snapshot.name));
         else notify("info", snapshotCame(snapshot.name), { label: goOnWith, run });
       });
     return taken;
   };
-  const complain = (error: unknown): void =>
-    notify(error instanceof CancelledError ? "info" : "error", error instanceof Error ? error.message : String(error));
 
   const take = (stranger: Stranger, keep: boolean, startsFromDisk = false, id?: string): Taken => {
     const taken = library.list().map(({ name }) => name);
@@ -201,7 +194,7 @@ export function createShare(parts: ShareParts): Share {
         return true;
       } catch (error) {
         forgetAddress();
-        notify("error", error instanceof Error ? error.message : String(error));
+        complain(notify, error);
         return false;
       }
     },
@@ -212,7 +205,7 @@ export function createShare(parts: ShareParts): Share {
         emit({ offer: describeOffer(found.stranger, defaults, describeFound(file, found)) });
         return true;
       } catch (error) {
-        complain(error);
+        complain(notify, error);
         return false;
       }
     },
@@ -220,7 +213,7 @@ export function createShare(parts: ShareParts): Share {
       try {
         return share.offerFile(await arrive(address, (signal) => fetchFile(address, signal, showArrival, text())));
       } catch (error) {
-        complain(error);
+        complain(notify, error);
         return false;
       }
     },
@@ -259,7 +252,7 @@ export function createShare(parts: ShareParts): Share {
         if (!found) take(stranger, answer === "keep");
         else
           takeFile(found, stranger.name).catch((error: unknown) => {
-            complain(error);
+            complain(notify, error);
             parts.onTurnedAway();
           });
       },

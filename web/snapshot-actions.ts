@@ -1,5 +1,5 @@
 /** What a person can do with saved machines: refusals and results become notices. */
-import type { Notify } from "./notify.ts";
+import { complain, type Notify } from "./notify.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type { SnapshotActions } from "./state.ts";
 import type { enSnapshotWork } from "./text/en-snapshot-work.ts";
@@ -16,7 +16,7 @@ export function createSnapshotActions({ snapshots, text, notify, saveAs }: Snaps
     try {
       await run();
     } catch (error) {
-      notify("error", error instanceof Error ? error.message : String(error));
+      complain(notify, error);
     }
   };
   const nameOf = (id: string): string => snapshots.list().find((row) => row.id === id)?.name ?? id;

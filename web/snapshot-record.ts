@@ -1,6 +1,6 @@
 /** What is stored of a saved machine. docs/snapshots.md */
 import type { FrozenDisk } from "./frozen-disks.ts";
-import type { SavedRun } from "./session.ts";
+import type { SavedRun } from "./saved-run.ts";
 import type { SnapshotRow } from "./state.ts";
 
 /** What a state can only go on in: another emulator lays it out differently, another system is not what was saved. */

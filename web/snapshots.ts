@@ -3,12 +3,15 @@
  * is opened again. A machine goes on only with what was on its disks when it was saved: docs/snapshots.md.
  */
 import type { CommandResult } from "./agent.ts";
+import type { BootRecipe } from "./boot-recipe.ts";
 import type { FrozenDisk, FrozenDisks } from "./frozen-disks.ts";
 import { newId } from "./library.ts";
-import type { Notify } from "./notify.ts";
+import { complain, type Notify } from "./notify.ts";
 import { sumFiles } from "./project-sum.ts";
 import { isQuota } from "./quota.ts";
-import type { BootRecipe, SavedRun, Session } from "./session.ts";
+import type { SavedRun } from "./saved-run.ts";
+import { sentenceOf } from "./sentence.ts";
+import type { Session } from "./session.ts";
 import { createSnapshotClient } from "./snapshot-client.ts";
 import { decodeSnapshotFile, encodeSnapshotFile, packDisk } from "./snapshot-file.ts";
 import { hasHint, hint, isOpenElsewhere } from "./snapshot-hint.ts";
@@ -271,7 +274,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
   };
 
   const quietly = (run: () => Promise<unknown>): void => {
-    run().catch((error: unknown) => notify("error", error instanceof Error ? error.message : String(error)));
+    run().catch((error: unknown) => complain(notify, error));
   };
 
   let hidden: ReturnType<typeof setTimeout> | undefined;
@@ -366,7 +369,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
           start(saved, () => (isLeft ? Promise.resolve(left.state) : storage.load(saved.id))),
         );
       } catch (error) {
-        notify("warning", text().notResumed(error instanceof Error ? error.message : String(error)));
+        notify("warning", text().notResumed(sentenceOf(error)));
         hint(project, false);
         await storage.dropLeft(project).catch(() => {});
         return false;

@@ -1,4 +1,6 @@
 /** Makes a state of a warm boot beside the page, whose machine goes on meanwhile: a machine without a screen. */
+
+import { sentenceOf } from "./sentence.ts";
 import { makeState, type StateParts } from "./warm-state.ts";
 
 export type StateAnswer = { ok: true; packed: Blob } | { ok: false; problem: string };
@@ -13,7 +15,7 @@ addEventListener("message", async ({ data }: MessageEvent<StateParts>) => {
   try {
     answer = { ok: true, packed: await pack(await makeState(data)) };
   } catch (error) {
-    answer = { ok: false, problem: error instanceof Error ? error.message : String(error) };
+    answer = { ok: false, problem: sentenceOf(error) };
   }
   postMessage(answer);
 });

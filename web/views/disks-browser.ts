@@ -1,6 +1,7 @@
 import { html, nothing, render, type TemplateResult } from "lit-html";
 import { repeat } from "lit-html/directives/repeat.js";
 import { el } from "../dom.ts";
+import { sentenceOf } from "../sentence.ts";
 import type { AppState, DiskActions, DiskEntry, DiskRow } from "../state.ts";
 import type { Text } from "../text.ts";
 import { iconButton, textButton } from "./button.ts";
@@ -65,7 +66,7 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
   const childOf = (directory: string, name: string): string => `${directory === "/" ? "" : directory}/${name}`;
   const parentOf = (child: string): string => child.slice(0, child.lastIndexOf("/")) || "/";
   const sayFault = (error: unknown): void => {
-    fault.textContent = error instanceof Error ? error.message : String(error);
+    fault.textContent = sentenceOf(error);
     fault.hidden = false;
   };
 
@@ -84,7 +85,7 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
       listing = { state: "ready", entries };
     } catch (error) {
       if (mine !== asked) return;
-      listing = { state: "failed", problem: error instanceof Error ? error.message : String(error) };
+      listing = { state: "failed", problem: sentenceOf(error) };
     }
     draw();
     // Whoever went elsewhere in the meantime stays there.

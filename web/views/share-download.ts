@@ -1,5 +1,6 @@
 import { copyText } from "../clipboard.ts";
 import { el } from "../dom.ts";
+import { sentenceOf } from "../sentence.ts";
 import { EXPORTS, type ExportKind } from "../share-state.ts";
 import type { Actions, AppState } from "../state.ts";
 import { formatBytes, type Text } from "../text.ts";
@@ -105,7 +106,7 @@ function createRow(
       const options = kind === "bundle" && snapshot?.value ? { snapshot: snapshot.value } : {};
       say((await actions.share.export(kind, abort.signal, onProgress, options)) ? words.exportDone(name) : "");
     } catch (error) {
-      say(error instanceof Error ? error.message : String(error), true);
+      say(sentenceOf(error), true);
     }
     abort = null;
     show(false);

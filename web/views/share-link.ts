@@ -1,5 +1,6 @@
 import { copyText } from "../clipboard.ts";
 import { el } from "../dom.ts";
+import { sentenceOf } from "../sentence.ts";
 import type { Actions, ProjectLink } from "../state.ts";
 import type { Text } from "../text.ts";
 import { textButton } from "./button.ts";
@@ -16,11 +17,7 @@ export async function showLink(text: Text, actions: Actions): Promise<void> {
     body.replaceChildren(...(await content(text, actions, await actions.share.makeLink())));
   } catch (error) {
     body.replaceChildren(
-      el(
-        "p",
-        { className: "fault", attributes: { role: "alert" } },
-        error instanceof Error ? error.message : String(error),
-      ),
+      el("p", { className: "fault", attributes: { role: "alert" } }, sentenceOf(error)),
       el("div", { className: "dialog-actions" }, createDownload(text, actions)),
     );
   }
