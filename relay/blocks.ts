@@ -1,4 +1,10 @@
 /**
+ * Memory of its own that holds whatever was there before. No Buffer: a view of one takes half as long again to make, and
+ * what is queued here leaves in views.
+ */
+export const rawBytes = (size: number): Uint8Array => new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
+
+/**
  * Blocks of memory that are used again. What streams through the relay would otherwise leave a new block behind for every
  * 64 KB, and the process would hold tens of megabytes of them until its next collection of garbage.
  */
@@ -16,7 +22,7 @@ export class Blocks {
 
   /** What it holds is arbitrary: whoever takes it writes before it reads. */
   take(): Uint8Array {
-    return this.free.pop() ?? Buffer.allocUnsafeSlow(this.size);
+    return this.free.pop() ?? rawBytes(this.size);
   }
 
   /** Takes a block back that nobody looks at any more; one of another size is left to the garbage. */

@@ -10,7 +10,7 @@
  */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import { Blocks } from "./blocks.ts";
+import { Blocks, rawBytes } from "./blocks.ts";
 import type { GuestPort, Refusal } from "./engine.ts";
 import type { Bucket } from "./quota.ts";
 
@@ -115,7 +115,7 @@ export class Line implements GuestPort {
     // One that is closing tells it by its own event.
     if (websocket.readyState !== websocket.OPEN) return;
     const isLarge = length > pieces.size / 2 && length <= pieces.size;
-    const piece = isLarge ? pieces.take() : Buffer.allocUnsafeSlow(length);
+    const piece = isLarge ? pieces.take() : rawBytes(length);
     let at = 0;
     for (const frame of frames) {
       piece[at++] = BINARY_MESSAGE;

@@ -4,12 +4,9 @@
 const INITIAL_SEGMENTS = 10;
 
 export class Congestion {
-  window: number;
+  window = 0;
   private threshold = Number.POSITIVE_INFINITY;
-
-  constructor(private mss: number) {
-    this.window = INITIAL_SEGMENTS * mss;
-  }
+  private mss = 0;
 
   /** The segment size is known only after the handshake. */
   start(mss: number): void {

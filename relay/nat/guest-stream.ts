@@ -1,6 +1,7 @@
 /** A TCP connection with the guest as a stream of Node: backpressure and half-close both ways. */
 import { Duplex } from "node:stream";
-import type { TcpConnection, TcpEnd, TcpUpper } from "./tcp.ts";
+import type { TcpConnection } from "./tcp.ts";
+import type { TcpEnd, TcpUpper } from "./tcp-layers.ts";
 
 export class GuestStream extends Duplex implements TcpUpper {
   /** Set by whoever makes both. */

@@ -5,8 +5,8 @@
 import { distance } from "./sequence.ts";
 
 const RANGES = 64;
-/** RFC 6675, section 2. */
-const DUPLICATE_THRESHOLD = 3;
+/** So many acknowledgements of the same are a loss, and so are so many ranges (RFC 5681, 3.2; RFC 6675, section 2). */
+export const DUPLICATE_THRESHOLD = 3;
 
 export class Scoreboard {
   /** Start and end, one after the other, in order, without overlap. */

@@ -10,7 +10,9 @@ import { type NatLimits, Rate } from "./limits.ts";
 import { type Link, quote } from "./link.ts";
 import type { Context } from "./nat.ts";
 import { advance, distance } from "./sequence.ts";
-import { TCP_DEFAULTS, TcpConnection, type TcpEnd, type TcpOptions, type TcpUpper } from "./tcp.ts";
+import { TcpConnection } from "./tcp.ts";
+import type { TcpEnd, TcpUpper } from "./tcp-layers.ts";
+import { TCP_DEFAULTS, type TcpOptions } from "./tcp-options.ts";
 import { TcpOutward } from "./tcp-outward.ts";
 import { type Ends, TcpPath } from "./tcp-path.ts";
 import { FLAG, Segment } from "./tcp-segment.ts";
@@ -74,16 +76,14 @@ export class TcpFlows {
 
   /** RFC 9293, 3.10.7.1: a segment that belongs to nothing. */
   reset(ip: Ipv4, segment: Segment): void {
-    const { flags } = segment;
-    const extent = segment.end - segment.start + (flags & FLAG.syn ? 1 : 0) + (flags & FLAG.fin ? 1 : 0);
-    const hasAck = (flags & FLAG.ack) !== 0;
+    const hasAck = (segment.flags & FLAG.ack) !== 0;
     this.link.sendTcp(
       ip.destination,
       segment.destinationPort,
       ip.source,
       segment.sourcePort,
       hasAck ? segment.ack : 0,
-      hasAck ? 0 : advance(segment.seq, extent),
+      hasAck ? 0 : advance(segment.seq, segment.extent),
       FLAG.rst | (hasAck ? 0 : FLAG.ack),
       0,
       null,

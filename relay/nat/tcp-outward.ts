@@ -1,6 +1,7 @@
 /** One connection of the guest to a server: a TCP connection on the guest's side, a socket on the other. */
 import { connect, type Socket } from "node:net";
-import type { TcpConnection, TcpEnd, TcpUpper } from "./tcp.ts";
+import type { TcpConnection } from "./tcp.ts";
+import type { TcpEnd, TcpUpper } from "./tcp-layers.ts";
 
 /** Segments of a turn are gathered into blocks: a write for each would cost more than copying them. */
 const SMALL_BLOCK = 4 * 1024;

@@ -1,7 +1,8 @@
 /** What carries the segments of one connection: its two ends and the link. */
 import type { Link, Waiting } from "./link.ts";
 import type { SendQueue } from "./send-queue.ts";
-import type { TcpConnection, TcpLower } from "./tcp.ts";
+import type { TcpConnection } from "./tcp.ts";
+import type { TcpLower } from "./tcp-layers.ts";
 
 /** The four numbers that name a connection. `remote` is the far end, as the guest sees it. */
 export interface Ends {

@@ -39,6 +39,11 @@ export class Segment {
   start = 0;
   end = 0;
 
+  /** How many sequence numbers it takes: SEG.LEN of RFC 9293, 3.3.1. */
+  get extent(): number {
+    return this.end - this.start + (this.flags & FLAG.syn ? 1 : 0) + (this.flags & FLAG.fin ? 1 : 0);
+  }
+
   /**
    * Decodes what an IPv4 packet from `source` to `destination` carries. Options that contradict themselves end the
    * list of options, as in other systems; the segment is still good.

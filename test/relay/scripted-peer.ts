@@ -2,7 +2,9 @@
 
 import type { SendQueue } from "../../relay/nat/send-queue.ts";
 import { advance } from "../../relay/nat/sequence.ts";
-import { TCP_DEFAULTS, TcpConnection, type TcpEnd, type TcpOptions } from "../../relay/nat/tcp.ts";
+import { TcpConnection } from "../../relay/nat/tcp.ts";
+import type { TcpEnd } from "../../relay/nat/tcp-layers.ts";
+import { TCP_DEFAULTS, type TcpOptions } from "../../relay/nat/tcp-options.ts";
 import { FLAG, Segment } from "../../relay/nat/tcp-segment.ts";
 import { type Clock, TimerWheel } from "../../relay/nat/timers.ts";
 

@@ -354,6 +354,21 @@ describe("receiving", () => {
     expect(peer.take()[0]?.window).toBe((16 * 1024 + 1000) >> 3);
   });
 
+  it("takes what comes with the acknowledgement that lets it tell of new room", () => {
+    const peer = opened({ windowScale: 0 }, { receiveBuffer: 64 * 1024 });
+    peer.consumes = false;
+    peer.window = MSS;
+    peer.give("A", { ack: A });
+    peer.connection.write(text(full("x").repeat(2)));
+    peer.give("A", { ack: A, data: "d".repeat(64 * 1024) });
+    expect(peer.take().at(-1)?.window).toBe(0);
+    // Not enough to be told by itself.
+    peer.connection.consumed(10_000);
+    peer.give("A", { ack: A + MSS, data: "more" });
+    expect(peer.take()[0]).toMatchObject({ seq: A + MSS, window: 10_000 >> 3 });
+    expect(peer.received.slice(64 * 1024)).toBe("more");
+  });
+
   it("never takes back what it has allowed", () => {
     const peer = opened({ windowScale: 0 }, { receiveBuffer: 100_003 });
     peer.consumes = false;
