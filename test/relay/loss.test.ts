@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { type AddressInfo, createServer } from "node:net";
 import { afterAll, describe, expect, it } from "vitest";
+import { mulberry } from "./chance.ts";
 import { type Channel, GATEWAY, readAll, TcpGuest } from "./frame-guest.ts";
 import { attach } from "./network.ts";
 
@@ -8,14 +9,6 @@ const BYTES = 4 * 1024 * 1024;
 
 function hashOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
-}
-
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
 }
 
 describe("over a bad wire, with real servers", () => {
@@ -61,7 +54,7 @@ describe("over a bad wire, with real servers", () => {
 });
 
 function lossy(loss: number, late: number, seed: number): Channel {
-  const next = random(seed);
+  const next = mulberry(seed);
   return () => {
     if (next() < loss) return [];
     const delay = next() < late ? 1 + 10 * next() : 0;

@@ -212,4 +212,37 @@ function read(queue: SendQueue | null, offset: number, length: number): string {
   return bytes.toString("latin1");
 }
 
+/** The first byte of each side, once the connection is open. */
+export const A = ISS + 1;
+export const B = PEER + 1;
+export const MSS = 1460;
+/** A full segment of a letter. */
+export const full = (letter: string): string => letter.repeat(MSS);
+
+/** The SYN of a guest that offers nothing. */
+export function synOf(seq: number): Segment {
+  const segment = new Segment();
+  segment.seq = seq;
+  segment.flags = FLAG.syn;
+  segment.window = 65535;
+  return segment;
+}
+
+/** A peer that is connected; what was said for that is forgotten. */
+export function opened(
+  syn: Parameters<Peer["open"]>[0] = {},
+  options: ConstructorParameters<typeof Peer>[0] = {},
+): Peer {
+  const peer = new Peer(options).open(syn);
+  peer.take();
+  return peer;
+}
+
+/** The ranges of a SACK option that stands behind two paddings. */
+export function sackOf(options: Uint8Array | null | undefined): number[] | null {
+  if (options?.[2] !== 5) return null;
+  const view = new DataView(options.buffer, options.byteOffset, options.byteLength);
+  return Array.from({ length: (options.length - 4) / 4 }, (_, i) => view.getUint32(4 + 4 * i));
+}
+
 export const text = (string: string): Uint8Array => Buffer.from(string, "latin1");

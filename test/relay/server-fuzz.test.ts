@@ -2,6 +2,7 @@
 import { connect, createServer } from "node:net";
 import { afterAll, describe, expect, it } from "vitest";
 import { createNat } from "../../relay/nat/nat.ts";
+import { mulberry } from "./chance.ts";
 import { collectGarbage } from "./garbage.ts";
 import {
   arp,
@@ -24,15 +25,10 @@ import {
 const MESSAGES = Number(process.env.FUZZ_MESSAGES ?? 100_000);
 const CLIENTS = 4;
 
-/** The same sequence each time, so that a failure can be found again (mulberry32). */
+/** The same sequence each time, so that a failure can be found again. */
 function randomFrom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
+  const chance = mulberry(seed);
+  return (below) => Math.floor(chance() * below);
 }
 
 const FRAMES: Buffer[] = [
