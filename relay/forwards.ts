@@ -55,6 +55,8 @@ export interface ForwardOwner {
 interface Forward {
   info: ForwardInfo;
   owner: ForwardOwner;
+  /** Rejects when it cannot be. */
+  opened: Promise<void>;
   /** Only for HTTP. */
   target: HttpTarget | null;
   /** The guest has another address now. */
@@ -81,21 +83,25 @@ export class Forwards {
   }
 
   of(owner: ForwardOwner): ForwardInfo[] {
-    return [...(this.byOwner.get(owner) ?? [])].map(({ info }) => info);
+    // One that is still being opened has no address to tell.
+    return [...(this.byOwner.get(owner) ?? [])].map(({ info }) => info).filter(({ address }) => address !== "");
   }
 
   /** The same port twice is the same forward. @throws Error "Cannot forward port 80: …" */
   async open(owner: ForwardOwner, kind: ForwardKind, guestPort: number): Promise<ForwardInfo> {
     const cannot = (why: string): Error => new Error(`Cannot forward port ${guestPort}: ${why}`);
-    const existing = this.of(owner).find((info) => info.kind === kind && info.guestPort === guestPort);
-    if (existing) return existing;
+    let forwards = this.byOwner.get(owner);
+    const existing = [...(forwards ?? [])].find(({ info }) => info.kind === kind && info.guestPort === guestPort);
+    if (existing) {
+      await existing.opened;
+      return existing.info;
+    }
     if (!this.can(kind))
       throw cannot(
         kind === "http"
           ? "this relay has no domain for web pages of guests (--forward-domain)"
           : `this relay has no ports for ${kind.toUpperCase()} (--forward-ports)`,
       );
-    let forwards = this.byOwner.get(owner);
     if (!forwards) {
       forwards = new Set();
       this.byOwner.set(owner, forwards);
@@ -107,25 +113,33 @@ export class Forwards {
     const forward: Forward = {
       info: { id, kind, guestPort, address: "" },
       owner,
+      opened: Promise.resolve(),
       target: null,
       reset() {},
       close() {},
     };
     forwards.add(forward);
     this.byId.set(id, forward);
+    forward.opened = this.begin(forward).catch((error: Error) => {
+      throw cannot(error.message);
+    });
+    await forward.opened;
+    return forward.info;
+  }
+
+  private async begin(forward: Forward): Promise<void> {
+    const { id, kind } = forward.info;
     try {
       if (kind === "http") this.openHttp(forward);
       else if (kind === "tcp") await this.openTcp(forward);
       else await this.openUdp(forward);
     } catch (error) {
       this.remove(forward);
-      throw cannot((error as Error).message);
+      throw error;
     }
-    if (!this.byId.has(id)) {
-      forward.close();
-      throw cannot("the guest has gone");
-    }
-    return forward.info;
+    if (this.byId.has(id)) return;
+    forward.close();
+    throw new Error("the guest has gone");
   }
 
   /** @returns false when the owner has no such forward */

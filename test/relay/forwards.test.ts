@@ -437,6 +437,14 @@ describe("a TCP forward", () => {
     expect(problem).toBe("ECONNRESET");
   });
 
+  it("that is asked for twice at the same moment is one, and both are told its address", async () => {
+    const { client } = await start("--forward-ports", "41000-41003");
+    const { port } = await tcpGuest((socket) => socket.end());
+    const [one, other] = await Promise.all([forward(client, "tcp", port), forward(client, "tcp", port)]);
+    expect(one.address).toMatch(/:\d+$/);
+    expect(other).toEqual(one);
+  });
+
   it("is on a port that no other guest has, until it ends", async () => {
     const { relay, client } = await start("--forward-ports", "41000-41002");
     const holder = createServer();
