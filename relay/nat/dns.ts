@@ -51,7 +51,10 @@ export class DnsService {
     }
   }
 
-  /** Serves a connection: each message is preceded by its length in two bytes. Answers may overtake each other. */
+  /**
+   * Serves a connection: each message is preceded by its length in two bytes. Answers may overtake each other. Who reads
+   * none is asked for no more questions.
+   */
   serve(stream: Duplex): void {
     let received = Buffer.alloc(0);
     let waiting = 0;
@@ -60,7 +63,7 @@ export class DnsService {
       if (ended && waiting === 0) stream.end();
     };
     const read = (): void => {
-      while (waiting < PIPELINED && received.length >= 2) {
+      while (waiting < PIPELINED && !stream.writableNeedDrain && received.length >= 2) {
         const length = received.readUInt16BE(0);
         if (received.length < 2 + length) break;
         const query = copyOf(received, 2, 2 + length);
@@ -77,13 +80,14 @@ export class DnsService {
           finish();
         });
       }
-      if (waiting >= PIPELINED) stream.pause();
+      if (waiting >= PIPELINED || stream.writableNeedDrain) stream.pause();
       else if (!stream.destroyed) stream.resume();
     };
     stream.on("data", (chunk: Buffer) => {
       received = Buffer.concat([received, chunk]);
       read();
     });
+    stream.on("drain", read);
     stream.on("end", () => {
       ended = true;
       finish();

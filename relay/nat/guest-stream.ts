@@ -6,6 +6,8 @@ import type { TcpEnd, TcpUpper } from "./tcp-layers.ts";
 export class GuestStream extends Duplex implements TcpUpper {
   /** Set by whoever makes both. */
   connection!: TcpConnection;
+  /** The stream is closed, and its connection has nothing left to do. */
+  onOver: () => void = () => {};
   private blocks: Buffer[] = [];
   /** Bytes that were pushed while the reader had enough: the guest's window stays closed by them. */
   private held = 0;
@@ -68,6 +70,7 @@ export class GuestStream extends Duplex implements TcpUpper {
           code: end === "timeout" ? "ETIMEDOUT" : "ECONNRESET",
         }),
       );
+    if (this.destroyed) this.onOver();
   }
 
   override _read(): void {
@@ -91,6 +94,7 @@ export class GuestStream extends Duplex implements TcpUpper {
     if (!this.isOver && !(this.hasEnded && this.hasPeerEnded)) this.connection.abort();
     this.blocks = [];
     this.release();
+    if (this.isOver) this.onOver();
     done(error);
   }
 

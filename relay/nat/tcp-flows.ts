@@ -35,7 +35,7 @@ interface Flow {
 export class TcpFlows {
   opened = 0;
   private readonly flows = new FlowTable<Flow>();
-  /** Those that count: TIME-WAIT does not, a server that still takes data does. */
+  /** Those that count: TIME-WAIT does not, a server or a guest that still takes data does. */
   private readonly outwards = new Set<TcpOutward>();
   private readonly streams = new Set<GuestStream>();
   private readonly rate: Rate;
@@ -245,7 +245,7 @@ export class TcpFlows {
   private track(stream: GuestStream, path: TcpPath): void {
     stream.connection = path.connection;
     this.streams.add(stream);
-    stream.once("close", () => this.streams.delete(stream));
+    stream.onOver = () => this.streams.delete(stream);
   }
 
   private giveUp(flow: Flow): void {

@@ -7,7 +7,7 @@ import { createResolver } from "../../relay/nat/dns-resolver.ts";
 import { getU16, setU16 } from "../../relay/nat/words.ts";
 import { answerTest, makeQuery } from "./dns-server.ts";
 import { datagramsOf, packetsOf, RESOLVER, readAll, udpFrame } from "./frame-guest.ts";
-import { bindUdp, cleanups, serve, start, withTcp } from "./nat-world.ts";
+import { bindUdp, cleanups, serve, standsStill, start, withTcp } from "./nat-world.ts";
 import type { TestPort } from "./network.ts";
 
 describe("DNS", () => {
@@ -89,6 +89,25 @@ describe("DNS", () => {
     const lengths: number[] = [];
     for (let at = 0; at < all.length; at += 2 + all.readUInt16BE(at)) lengths.push(all.readUInt16BE(at));
     expect(lengths.sort((a, b) => a - b)).toEqual([50, 3118]);
+  });
+
+  it("over TCP holds back a guest that reads no answers", async () => {
+    let asked = 0;
+    const resolver = {
+      ask: async (query: Uint8Array) => {
+        asked++;
+        return Buffer.concat([query, Buffer.alloc(60_000)]);
+      },
+    };
+    const { tcp } = withTcp({ resolver, limits: { dnsQueriesPerSecond: 10_000 } });
+    const stream = tcp.connect(RESOLVER, 53);
+    const query = makeQuery("www.example.test", 1);
+    for (let i = 0; i < 400; i++) stream.write(Buffer.concat([Buffer.of(0, query.length), query]));
+    stream.end();
+    await standsStill(() => asked);
+    expect(asked).toBeGreaterThan(0);
+    expect(asked).toBeLessThan(40);
+    expect((await readAll(stream)).length).toBe(400 * (2 + query.length + 60_000));
   });
 
   it("tells when nobody answers, and asks the next server first", async () => {

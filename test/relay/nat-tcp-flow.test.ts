@@ -2,18 +2,7 @@ import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { GATEWAY, readAll } from "./frame-guest.ts";
-import { serve, withTcp } from "./nat-world.ts";
-
-/** Resolves when a number that grows has been the same for half a second, however busy the computer is. */
-async function standsStill(read: () => number): Promise<void> {
-  let before = -1;
-  const isSame = (): boolean => {
-    const last = before;
-    before = read();
-    return before === last;
-  };
-  await expect.poll(isSame, { interval: 500, timeout: 30_000 }).toBe(true);
-}
+import { serve, standsStill, withTcp } from "./nat-world.ts";
 
 describe("bytes over TCP", () => {
   it("half-closes in both directions", async () => {

@@ -189,6 +189,36 @@ describe("TCP", () => {
     await expect.poll(() => guest.statistics.tcpOpen).toBe(0);
   });
 
+  it("counts a connection that nobody here needs any more until the guest has taken all of it", async () => {
+    const { guest, port } = start({ limits: { tcpConnections: 1 } });
+    guest.receive(arpFrame(GATEWAY));
+    const connecting = guest.connect(80);
+    const [asked] = segmentsOf(port.frames.slice(1));
+    if (!asked) throw new Error("no SYN");
+    const reply = (flags: number, seq: number, taken: number, window: number): void =>
+      guest.receive(
+        tcpFrame({
+          sourcePort: 80,
+          destinationPort: asked.sourcePort,
+          flags,
+          seq,
+          ack: (asked.seq + 1 + taken) >>> 0,
+          window,
+        }),
+      );
+    reply(FLAG.syn | FLAG.ack, 900, 0, 0);
+    const stream = await connecting;
+    stream.resume();
+    stream.end("all of it");
+    reply(FLAG.fin | FLAG.ack, 901, 0, 0);
+    await new Promise((resolve) => stream.once("close", resolve));
+    expect(guest.statistics.tcpOpen).toBe(1);
+    await expect(guest.connect(81)).rejects.toThrow("it has 1 connections already");
+    reply(FLAG.ack, 902, 0, 1000);
+    reply(FLAG.ack, 902, 10, 1000);
+    expect(guest.statistics.tcpOpen).toBe(0);
+  });
+
   it("does not disturb one guest by another, and ends all when a guest goes", async () => {
     const sockets: Socket[] = [];
     const { port: number } = await serve((socket) => {

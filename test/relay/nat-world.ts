@@ -1,7 +1,7 @@
 /** A NAT, its guest, and servers for it, which all end with the test. */
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { afterEach } from "vitest";
+import { afterEach, expect } from "vitest";
 import type { EngineGuest } from "../../relay/engine.ts";
 import { parseAddress } from "../../relay/nat/address.ts";
 import type { Nat, NatOptions } from "../../relay/nat/nat.ts";
@@ -52,4 +52,15 @@ export async function bindUdp(): Promise<UdpSocket> {
   await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
   cleanups.push(() => socket.close());
   return socket;
+}
+
+/** Resolves when a number that grows has been the same for half a second, however busy the computer is. */
+export async function standsStill(read: () => number): Promise<void> {
+  let before = -1;
+  const isSame = (): boolean => {
+    const last = before;
+    before = read();
+    return before === last;
+  };
+  await expect.poll(isSame, { interval: 500, timeout: 30_000 }).toBe(true);
 }
