@@ -76,6 +76,7 @@ export interface EngineStatistics {
 }
 
 export interface Engine {
-  attach(port: GuestPort): EngineGuest;
+  /** @param address what DHCP gives the guest, for rooms in which guests see each other; the subnet's by default */
+  attach(port: GuestPort, address?: string): EngineGuest;
   close(): Promise<void>;
 }

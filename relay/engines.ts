@@ -1,8 +1,8 @@
 /** The engine that the operator has chosen. */
 import { createEmbedded, MTU, SUBNET } from "./embedded.ts";
+import type { Engine } from "./engine.ts";
 import type { RelayOptions } from "./options.ts";
 import { createPolicy } from "./policy.ts";
-import type { AddressedEngine } from "./session.ts";
 import { createKernelEngine } from "./vde/kernel-engine.ts";
 import { createSlirpEngine } from "./vde/slirp-engine.ts";
 
@@ -10,7 +10,7 @@ import { createSlirpEngine } from "./vde/slirp-engine.ts";
 export async function createEngine(
   options: Pick<RelayOptions, "engine" | "allow" | "deny">,
   onProblem: (words: string) => void,
-): Promise<AddressedEngine> {
+): Promise<Engine> {
   const nat = createEmbedded(options);
   if (options.engine === "embedded") return nat;
   const create = options.engine === "slirp" ? createSlirpEngine : createKernelEngine;

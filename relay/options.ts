@@ -3,16 +3,20 @@ import { parseArgs } from "node:util";
 import { type Cidr, parseCidr } from "./addresses.ts";
 import { formatRule, parsePorts, parseRule, type Rule } from "./policy.ts";
 
+/** Infinity: no limit. */
 export interface RelayLimits {
   guests: number;
   guestsPerAddress: number;
   connectionsPerMinute: number;
   framesPerSecond: number;
+  /** In each direction, as the next. */
   bytesPerSecond: number;
+  /** For all guests of an address. */
   addressBytesPerSecond: number;
   messagesPerSecond: number;
   idleMs: number;
   totalMs: number;
+  /** How long the guest of a broken connection is kept. */
   resumeMs: number;
   roomMembers: number;
   forwards: number;

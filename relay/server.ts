@@ -10,18 +10,19 @@ import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
 import { Admission, readWishes, type Visit, type Wishes } from "./admission.ts";
 import { CLOSE, type ControlError, readRoom, SUBPROTOCOL } from "./control.ts";
-import type { Subnet } from "./engine.ts";
+import type { Engine, Subnet } from "./engine.ts";
 import { FORWARD_LIMITS, type ForwardLimits, Forwards } from "./forwards.ts";
 import { forwardRequest, forwardUpgrade } from "./http-forward.ts";
 import { count, createMetrics, type Metrics, newTotals, type Totals } from "./metrics.ts";
+import { makeOffer } from "./offer.ts";
 import { describeReach, type RelayOptions } from "./options.ts";
 import { type Household, Households } from "./quota.ts";
 import { createLocalBus, type RoomBus } from "./room-bus.ts";
 import { type RoomLimits, Rooms } from "./rooms.ts";
-import { type AddressedEngine, closeWebsocket, FRAME_OVERHEAD, Session, type SessionParts } from "./session.ts";
+import { closeWebsocket, Session, type SessionParts } from "./session.ts";
 
 export interface RelayParts {
-  engine: AddressedEngine;
+  engine: Engine;
   subnet: Subnet;
   mtu: number;
   /** Answers for the page's files. */
@@ -102,12 +103,9 @@ class RunningRelay implements Relay {
       rooms: this.rooms,
       forwards: this.forwards,
       limits,
-      forwardsEach: limits.forwards,
-      roomMembers: limits.roomMembers,
       totals: this.totals,
-      mtu: parts.mtu,
       subnet: parts.subnet,
-      policy: describeReach(options),
+      offer: makeOffer(limits, this.forwards, parts.mtu, describeReach(options)),
       onEnd: (session) => this.sessions.delete(session.secret),
     };
     this.metrics = createMetrics(this.totals, {
@@ -129,7 +127,7 @@ class RunningRelay implements Relay {
       clientTracking: false,
       // Frames are small and often compressed or encrypted already; a compressor would cost each guest 300 kB.
       perMessageDeflate: false,
-      maxPayload: Math.max(MOST_MESSAGE, parts.mtu + FRAME_OVERHEAD),
+      maxPayload: Math.max(MOST_MESSAGE, this.sessionParts.offer.limits.frameBytes),
       handleProtocols: (offered) => (offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false),
     });
     // A long upload to a guest is no attack; headers that do not come are, and so is silence.

@@ -10,52 +10,31 @@ import {
   CONTROL_VERSION,
   ControlError,
   decodeControl,
-  type Feature,
   type GuestStatistics,
   type ServerMessage,
 } from "./control.ts";
-import type { Engine, EngineGuest, GuestPort, Refusal, Subnet } from "./engine.ts";
+import type { Engine, EngineGuest, Refusal, Subnet } from "./engine.ts";
 import type { ForwardOwner, Forwards } from "./forwards.ts";
+import { Intake } from "./intake.ts";
 import { Line } from "./line.ts";
 import { count, type Totals } from "./metrics.ts";
+import type { Offer } from "./offer.ts";
+import type { RelayLimits } from "./options.ts";
 import { Bucket, type Household } from "./quota.ts";
 import type { Member, Rooms, Seat } from "./rooms.ts";
 
-/** Infinity: no limit. */
-export interface SessionLimits {
-  framesPerSecond: number;
-  /** In each direction. */
-  bytesPerSecond: number;
-  messagesPerSecond: number;
-  idleMs: number;
-  totalMs: number;
-  /** How long the guest of a broken connection is kept. */
-  resumeMs: number;
-}
-
-/** An engine that gives guests different addresses when it is asked to. */
-export interface AddressedEngine extends Engine {
-  attach(port: GuestPort, address?: string): EngineGuest;
-}
-
 /** What all sessions share. */
 export interface SessionParts {
-  engine: AddressedEngine;
+  engine: Engine;
   rooms: Rooms;
   forwards: Forwards;
-  limits: SessionLimits;
-  forwardsEach: number;
-  roomMembers: number;
+  limits: RelayLimits;
   totals: Totals;
-  mtu: number;
   subnet: Subnet;
-  /** In words. */
-  policy: string;
+  offer: Offer;
   onEnd(session: Session): void;
 }
 
-/** Ethernet's header and a VLAN tag around a packet of the MTU's size. */
-export const FRAME_OVERHEAD = 18;
 const SHORTEST_FRAME = 14;
 /** Frames of a room are dropped when so much waits already: whoever sent them does not learn of it otherwise. */
 const ROOM_QUEUE = 1024 * 1024;
@@ -65,8 +44,6 @@ const TELLS_PER_SECOND = 5;
 /** The longest reason of a close frame (RFC 6455, 5.5: 125 bytes with its code). */
 const LONGEST_REASON = 123;
 const CLOSE_MS = 2000;
-
-const plainNumber = (value: number): number | null => (Number.isFinite(value) ? value : null);
 
 export class Session implements ForwardOwner, Member {
   /** For the log. */
@@ -89,10 +66,8 @@ export class Session implements ForwardOwner, Member {
   private readonly dropped: Record<string, number> = {};
   private readonly startedAt = Date.now();
   private usedAt = Date.now();
-  private pauseTimer: NodeJS.Timeout | null = null;
   private waitTimer: NodeJS.Timeout | null = null;
-  private readonly inward: readonly Bucket[];
-  private readonly frames: Bucket;
+  private readonly intake: Intake;
   private readonly messages: Bucket;
   private readonly tells = new Bucket(TELLS_PER_SECOND, TELLS_PER_SECOND * 2);
 
@@ -104,9 +79,9 @@ export class Session implements ForwardOwner, Member {
   ) {
     const { framesPerSecond, bytesPerSecond, messagesPerSecond } = parts.limits;
     this.visible = visit;
-    this.frames = new Bucket(framesPerSecond, framesPerSecond);
     this.messages = new Bucket(messagesPerSecond, messagesPerSecond * 2);
-    this.inward = [new Bucket(bytesPerSecond, bytesPerSecond), household.sent];
+    const inward = [new Bucket(bytesPerSecond, bytesPerSecond), household.sent];
+    this.intake = new Intake(new Bucket(framesPerSecond, framesPerSecond), inward);
     const outward = [new Bucket(bytesPerSecond, bytesPerSecond), household.received];
     this.line = new Line(
       outward,
@@ -152,13 +127,12 @@ export class Session implements ForwardOwner, Member {
     this.hello(isResumed);
     this.toldAddress = null;
     this.line.open(websocket, socket);
-    this.pauseFor(this.debt());
+    this.intake.open(websocket);
   }
 
   /** Joins before the first frame is read. @returns why it could not */
   async joinFirst(room: string, secret: string): Promise<string | null> {
-    const { websocket } = this;
-    websocket?.pause();
+    this.intake.hold();
     try {
       const renew = await this.join(room, secret);
       this.say({ type: "room", id: null, room: this.seat?.room ?? null, renew });
@@ -167,7 +141,7 @@ export class Session implements ForwardOwner, Member {
       this.say({ type: "error", id: null, text: (error as Error).message });
       return (error as Error).message;
     } finally {
-      if (!this.pauseTimer) websocket?.resume();
+      this.intake.release();
     }
   }
 
@@ -237,55 +211,33 @@ export class Session implements ForwardOwner, Member {
   private detach(): void {
     this.websocket = null;
     this.line.cut();
-    for (const timer of [this.pauseTimer, this.waitTimer]) if (timer) clearTimeout(timer);
-    this.pauseTimer = null;
+    this.intake.cut();
+    if (this.waitTimer) clearTimeout(this.waitTimer);
     this.waitTimer = null;
   }
 
   private receive(data: Buffer, isBinary: boolean): void {
-    const { totals, mtu } = this.parts;
-    this.frames.take(1);
-    for (const bucket of this.inward) bucket.take(data.length);
-    const debt = this.debt();
-    if (debt > 0) this.pauseFor(debt);
+    const { totals, offer } = this.parts;
+    this.intake.take(data.length);
     if (!isBinary) return this.receiveText(data);
     this.framesReceived++;
     this.bytesReceived += data.length;
     totals.framesIn++;
     totals.bytesIn += data.length;
-    if (data.length > mtu + FRAME_OVERHEAD) {
+    const { frameBytes } = offer.limits;
+    if (data.length > frameBytes) {
       this.drop("frame.jumbo");
       if (this.tells.tryTake())
         this.say({
           type: "error",
           id: null,
-          text: `Cannot pass a frame of ${data.length} bytes on: ${mtu + FRAME_OVERHEAD} are the most, the guest's MTU must be ${mtu}`,
+          text: `Cannot pass a frame of ${data.length} bytes on: ${frameBytes} are the most, the guest's MTU must be ${offer.mtu}`,
         });
       return;
     }
     if (data.length < SHORTEST_FRAME) return this.drop("frame.short");
     this.usedAt = Date.now();
     if (!this.seat || this.seat.receive(data)) this.engineGuest.receive(data);
-  }
-
-  /** How long the client has to wait until it has sent no more than it may. */
-  private debt(): number {
-    let most = this.frames.wait;
-    for (const bucket of this.inward) most = Math.max(most, bucket.wait);
-    return most;
-  }
-
-  /** Reads nothing for a while: the client's browser sees that its messages do not leave. */
-  private pauseFor(ms: number): void {
-    const { websocket } = this;
-    if (ms <= 0 || this.pauseTimer || !websocket) return;
-    websocket.pause();
-    this.pauseTimer = setTimeout(() => {
-      this.pauseTimer = null;
-      const left = this.debt();
-      if (left > 0) this.pauseFor(left);
-      else websocket.resume();
-    }, ms);
   }
 
   private receiveText(data: Buffer): void {
@@ -385,31 +337,14 @@ export class Session implements ForwardOwner, Member {
   }
 
   private hello(resumed: boolean): void {
-    const { parts } = this;
-    const { limits, forwards } = parts;
-    const features: Feature[] = ["rooms"];
-    for (const kind of ["http", "tcp", "udp"] as const) if (forwards.can(kind)) features.push(`${kind}-forward`);
-    if (limits.resumeMs > 0) features.push("resume");
+    const { offer, subnet, forwards } = this.parts;
     this.say({
       type: "hello",
       version: CONTROL_VERSION,
       session: this.secret,
       resumed,
-      features,
-      limits: {
-        frameBytes: parts.mtu + FRAME_OVERHEAD,
-        framesPerSecond: plainNumber(limits.framesPerSecond),
-        bytesPerSecond: plainNumber(limits.bytesPerSecond),
-        messagesPerSecond: limits.messagesPerSecond,
-        idleSeconds: plainNumber(limits.idleMs / 1000),
-        totalSeconds: plainNumber(limits.totalMs / 1000),
-        resumeSeconds: limits.resumeMs / 1000,
-        forwards: parts.forwardsEach,
-        roomMembers: parts.roomMembers,
-      },
-      mtu: parts.mtu,
-      subnet: { ...parts.subnet, guest: this.address },
-      policy: parts.policy,
+      ...offer,
+      subnet: { ...subnet, guest: this.address },
       forwards: forwards.of(this),
       room: this.seat?.room ?? null,
     });

@@ -10,7 +10,7 @@
  *
  * Limitations: IPv4 only, IPv6 is dropped and counted; no multicast; Linux's path MTU is the kernel's affair.
  */
-import type { Engine, EngineGuest, GuestPort, Policy, Refusal, Subnet } from "../engine.ts";
+import type { Engine, EngineGuest, Policy, Refusal, Subnet } from "../engine.ts";
 import { parseAddress } from "./address.ts";
 import { createResolver, type Resolver } from "./dns-resolver.ts";
 import { NatGuest } from "./guest.ts";
@@ -67,18 +67,12 @@ export interface Context {
   onClose(guest: EngineGuest): void;
 }
 
-/** An engine whose guests may have addresses of their own, for rooms in which they see each other. */
-export interface Nat extends Engine {
-  /** @param address the one DHCP gives; the subnet's guest address by default */
-  attach(port: GuestPort, address?: string): EngineGuest;
-}
-
 const TELLS_PER_SECOND = 3;
 /** Kinds of faults that are counted apart. */
 const COUNTERS = 64;
 
 /** @throws Error "Cannot use …" when the subnet is none */
-export function createNat(options: NatOptions): Nat {
+export function createNat(options: NatOptions): Engine {
   const limits: NatLimits = { ...NAT_LIMITS, ...options.limits };
   const subnet = options.subnet ?? DEFAULT_SUBNET;
   const mtu = options.mtu ?? 1500;

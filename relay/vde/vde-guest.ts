@@ -15,7 +15,6 @@ import { ARP_LENGTH, ARP_OPERATION, decodeArp, encodeArp } from "../nat/arp.ts";
 import { ETHER_TYPE, ETHERNET_HEADER, writeEthernet } from "../nat/ethernet.ts";
 import { Rate } from "../nat/limits.ts";
 import { type Network, readSubnet } from "../nat/link.ts";
-import type { Nat } from "../nat/nat.ts";
 import { TimerWheel } from "../nat/timers.ts";
 import { getU16 } from "../nat/words.ts";
 import { type FilterLimits, FrameFilter } from "./frame-filter.ts";
@@ -46,7 +45,7 @@ export interface UplinkWay {
 export interface VdeEngineOptions {
   uplink: Uplink;
   /** Answers for the gateway. It must have the same policy and subnet. */
-  nat: Nat;
+  nat: Engine;
   policy: Policy;
   subnet: Subnet;
   mtu: number;

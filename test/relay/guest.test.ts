@@ -2,9 +2,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { EngineGuest } from "../../relay/engine.ts";
+import type { Engine, EngineGuest } from "../../relay/engine.ts";
 import { createResolver } from "../../relay/nat/dns-resolver.ts";
-import { createNat, type Nat } from "../../relay/nat/nat.ts";
+import { createNat } from "../../relay/nat/nat.ts";
 import { bootGuest, buildTestInitramfs, type Guest } from "../machine/guest.ts";
 import { answerTest } from "./dns-server.ts";
 import { ALLOW_ALL, createPort, LOOPBACK, type TestPort } from "./network.ts";
@@ -52,7 +52,7 @@ function hashOf(blocks: number): string {
 
 describe("a Linux guest behind the NAT", () => {
   let machine: Guest;
-  let nat: Nat;
+  let nat: Engine;
   let port: TestPort;
   let guest: EngineGuest;
   let dns: UdpSocket;

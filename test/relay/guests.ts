@@ -7,11 +7,10 @@ import type { Duplex } from "node:stream";
 import { pino } from "pino";
 import type { WebSocket } from "ws";
 import { type ClientMessage, type ServerMessage, SUBPROTOCOL } from "../../relay/control.ts";
-import type { EngineGuest, GuestPort, Subnet } from "../../relay/engine.ts";
+import type { Engine, EngineGuest, GuestPort, Subnet } from "../../relay/engine.ts";
 import { encodeArp } from "../../relay/nat/arp.ts";
 import { type RelayLimits, type RelayOptions, readOptions } from "../../relay/options.ts";
 import { type Relay, type RelayParts, startRelay } from "../../relay/server.ts";
-import type { AddressedEngine } from "../../relay/session.ts";
 import { GatheringSocket } from "./gathering-socket.ts";
 import { afterPatience } from "./patience.ts";
 
@@ -30,7 +29,7 @@ export interface EchoGuest extends EngineGuest {
   isClosed: boolean;
 }
 
-export interface EchoEngine extends AddressedEngine {
+export interface EchoEngine extends Engine {
   guests: EchoGuest[];
   isClosed: boolean;
 }

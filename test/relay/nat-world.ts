@@ -2,9 +2,9 @@
 import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, expect } from "vitest";
-import type { EngineGuest } from "../../relay/engine.ts";
+import type { Engine, EngineGuest } from "../../relay/engine.ts";
 import { parseAddress } from "../../relay/nat/address.ts";
-import type { Nat, NatOptions } from "../../relay/nat/nat.ts";
+import type { NatOptions } from "../../relay/nat/nat.ts";
 import { TcpGuest } from "./frame-guest.ts";
 import { attach, type TestPort } from "./network.ts";
 
@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 /** A NAT whose guest finds this computer's loopback at its gateway. */
-export function start(options: Partial<NatOptions> = {}): { nat: Nat; guest: EngineGuest; port: TestPort } {
+export function start(options: Partial<NatOptions> = {}): { nat: Engine; guest: EngineGuest; port: TestPort } {
   const all = attach(options);
   cleanups.push(() => all.nat.close());
   return all;

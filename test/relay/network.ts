@@ -1,6 +1,6 @@
 /** A NAT and a guest's port for tests: frames are arrays, time is the real one. */
-import type { EngineGuest, GuestPort, Policy, Refusal } from "../../relay/engine.ts";
-import { createNat, type Nat, type NatOptions } from "../../relay/nat/nat.ts";
+import type { Engine, EngineGuest, GuestPort, Policy, Refusal } from "../../relay/engine.ts";
+import { createNat, type NatOptions } from "../../relay/nat/nat.ts";
 
 export const ALLOW_ALL: Policy = { refuse: () => null };
 
@@ -33,7 +33,7 @@ export function createPort(onFrame?: (frame: Uint8Array) => void): TestPort {
 /** The guest's gateway is this computer's loopback. */
 export const LOOPBACK = { "10.0.2.2": "127.0.0.1" };
 
-export function attach(options: Partial<NatOptions> = {}): { nat: Nat; guest: EngineGuest; port: TestPort } {
+export function attach(options: Partial<NatOptions> = {}): { nat: Engine; guest: EngineGuest; port: TestPort } {
   const nat = createNat({ policy: ALLOW_ALL, hostAliases: LOOPBACK, pinger: null, ...options });
   const port = createPort();
   return { nat, guest: nat.attach(port), port };

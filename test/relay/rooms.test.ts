@@ -8,7 +8,7 @@ import { examine, gatewayOf, MacTable, type Verdict } from "../../relay/ethernet
 import { createNat } from "../../relay/nat/nat.ts";
 import type { RelayLimits } from "../../relay/options.ts";
 import { createPolicy } from "../../relay/policy.ts";
-import { createRedisBus, type RoomBus } from "../../relay/room-bus.ts";
+import { createLocalBus, createRedisBus, type RoomBus } from "../../relay/room-bus.ts";
 import { addressOf, roomKey } from "../../relay/rooms.ts";
 import { findProgram } from "../../tools/setup.mjs";
 import {
@@ -280,6 +280,28 @@ describe("a room", () => {
     a.close();
     await until(() => relay.guests === 2, "one goes");
     expect((await enter(late)).room?.members).toBe(2);
+  });
+
+  it("is joined before the first frame is read, however long that takes and whatever else its address sends", async () => {
+    const local = createLocalBus();
+    const slow: RoomBus = {
+      ...local,
+      open(key, listener) {
+        const line = local.open(key, listener);
+        // As long as a Redis that is far away.
+        return { ...line, enter: (most) => pause(600).then(() => line.enter(most)) };
+      },
+    };
+    const relay = await start({ addressBytesPerSecond: 10_000 }, slow);
+    const open = (): Promise<Client> => Client.open(`${relay.url}?room=desk&secret=${SECRET}`);
+    const a = await open();
+    await a.message("room");
+    // More than there is for a second: its address is read again after 0.2 s.
+    for (let i = 0; i < 8; i++) a.send(frame(mac(1), mac(1), "x".repeat(1486)));
+    await a.settle();
+    const b = await open();
+    b.send(frame(BROADCAST, mac(2), "first words"));
+    await a.frame((bytes) => textOf(bytes) === "first words");
   });
 
   it("can be named in the address, for clients that know nothing of rooms", async () => {

@@ -10,8 +10,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { EngineGuest, GuestPort, Refusal } from "../../relay/engine.ts";
-import type { AddressedEngine } from "../../relay/session.ts";
+import type { Engine, EngineGuest, GuestPort, Refusal } from "../../relay/engine.ts";
 import { VdePlug } from "../../relay/vde/vde-plug.ts";
 
 export const WORLD = "11.0.0.2";
@@ -111,10 +110,7 @@ export class World {
     ) as string[];
   }
 
-  async join(
-    engine: Pick<AddressedEngine, "attach">,
-    options: { mac?: string; address?: string } = {},
-  ): Promise<TapGuest> {
+  async join(engine: Pick<Engine, "attach">, options: { mac?: string; address?: string } = {}): Promise<TapGuest> {
     const guest = new TapGuest(engine, `so-${process.pid}-${++count}-guest`, this.folder, options);
     this.guests.push(guest);
     await guest.start();
@@ -162,7 +158,7 @@ export class TapGuest {
   private readonly running = new Set<ChildProcess>();
 
   constructor(
-    private readonly engine: Pick<AddressedEngine, "attach">,
+    private readonly engine: Pick<Engine, "attach">,
     readonly namespace: string,
     private readonly folder: string,
     private readonly options: { mac?: string; address?: string },
