@@ -1,9 +1,14 @@
-/** Who may connect: by Origin and Host (so that no other web page uses a relay through its visitors), and by token. */
+/**
+ * Who may connect: by Origin and Host (so that no other web page uses a relay through its visitors), by token, and by how many
+ * are here already.
+ */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { isIP } from "node:net";
 import { type Cidr, contains, formatAddress, parseAddress, unmap } from "./addresses.ts";
-import { SESSION_PROTOCOL, SUBPROTOCOL, TOKEN_PROTOCOL } from "./control.ts";
+import { CLOSE, type ControlError, readRoom, SESSION_PROTOCOL, SUBPROTOCOL, TOKEN_PROTOCOL } from "./control.ts";
+import type { RelayLimits } from "./options.ts";
+import type { Household } from "./quota.ts";
 
 export interface AdmissionOptions {
   /** Origins besides the relay's own: "https://example.org", or "*" for all. */
@@ -19,6 +24,7 @@ export interface AdmissionOptions {
   host: string;
   /** Proxies whose X-Forwarded-For and -Proto are believed. */
   trustedProxies: readonly Cidr[];
+  limits: Pick<RelayLimits, "guests" | "guestsPerAddress">;
 }
 
 export interface Visit {
@@ -27,11 +33,66 @@ export interface Visit {
   host: string;
 }
 
-export class Admission {
-  private readonly tokenHash: Buffer | null;
+/** Who is here when somebody comes. */
+export interface Crowd {
+  isClosing: boolean;
+  guests: number;
+  /** Of the address it comes from; null: there are too many of them. */
+  household: Household | null;
+  /** It takes a guest's broken connection up again. */
+  isResumed: boolean;
+}
 
-  constructor(private readonly options: AdmissionOptions) {
-    this.tokenHash = options.token === null ? null : hash(options.token);
+/** Why somebody is not let in. */
+export interface Rejection {
+  /** Of HTTP, or for a client of the control protocol the code with which its websocket is closed. */
+  status: number;
+  code: number;
+  /** A word for log and metrics, and a sentence for people. */
+  reason: string;
+  text: string;
+}
+
+export class Admission {
+  constructor(private readonly options: AdmissionOptions) {}
+
+  /** Counts an attempt to connect. @returns null when it is let in */
+  refuse(request: IncomingMessage, visit: Visit, wishes: Wishes, crowd: Crowd): Rejection | null {
+    const { limits } = this.options;
+    const { household } = crowd;
+    const rejection = (status: number, code: number, reason: string, text: string) => ({ status, code, reason, text });
+    if (crowd.isClosing) return rejection(503, CLOSE.shuttingDown, "closing", "The relay is shutting down");
+    const host = this.refuseHost(visit.host);
+    if (host) return rejection(403, CLOSE.forbidden, "host", host);
+    const origin = this.refuseOrigin(request.headers.origin, visit);
+    if (origin) return rejection(403, CLOSE.forbidden, "origin", origin);
+    // Guesses at the token are connections too, so they are counted before it is looked at.
+    if (!household?.connections.tryTake())
+      return rejection(
+        429,
+        CLOSE.tooMany,
+        "rate",
+        "Cannot connect: too many connections in a short time; wait a minute",
+      );
+    const token = this.refuseToken(wishes.token);
+    if (token) return rejection(401, CLOSE.unauthorized, "token", token);
+    if (crowd.isResumed) return null;
+    if (household.guests >= limits.guestsPerAddress)
+      return rejection(
+        429,
+        CLOSE.tooMany,
+        "address",
+        `Cannot connect: there are ${household.guests} guests from your address, and no more are allowed`,
+      );
+    if (crowd.guests >= limits.guests)
+      return rejection(503, CLOSE.full, "full", `Cannot connect: the relay has ${limits.guests} guests and is full`);
+    if (wishes.room)
+      try {
+        readRoom(wishes.room.room, wishes.room.secret);
+      } catch (error) {
+        return rejection(400, CLOSE.forbidden, "room", (error as ControlError).message);
+      }
+    return null;
   }
 
   /** Where a request comes from, in truth or in the words of a proxy that is trusted. */
@@ -67,7 +128,7 @@ export class Admission {
   }
 
   /** Programs that are no browsers send no Origin; browsers always do, and pages cannot change it. */
-  refuseOrigin(origin: string | undefined, visit: Visit): string | null {
+  private refuseOrigin(origin: string | undefined, visit: Visit): string | null {
     if (origin === undefined) return null;
     const { origins } = this.options;
     if (origins.includes("*") || origins.includes(origin.toLowerCase())) return null;
@@ -77,10 +138,11 @@ export class Admission {
     return "Cannot connect from this page: its origin is not allowed here (--origin)";
   }
 
-  refuseToken(given: string | null): string | null {
-    if (this.tokenHash === null) return null;
+  private refuseToken(given: string | null): string | null {
+    const { token } = this.options;
+    if (token === null) return null;
     if (given === null) return "Cannot connect: this relay wants a token";
-    return timingSafeEqual(hash(given), this.tokenHash) ? null : "Cannot connect: the token is wrong";
+    return isSame(given, token) ? null : "Cannot connect: the token is wrong";
   }
 
   private isTrusted(address: string): boolean {
@@ -116,8 +178,11 @@ export function readWishes(request: IncomingMessage): Wishes {
   };
 }
 
-/** Hashes have one length, which a constant-time comparison needs, and tell nothing about the secret's. */
-const hash = (text: string): Buffer => createHash("sha256").update(text).digest();
+/** Compares secrets in a time that tells nothing: hashes have one length, whatever the secrets have. */
+export function isSame(a: string, b: string): boolean {
+  const [one, other] = [a, b].map((text) => createHash("sha256").update(text).digest()) as [Buffer, Buffer];
+  return timingSafeEqual(one, other);
+}
 
 function plain(address: string): string {
   const parsed = parseAddress(address.replace(/^\[|\]$/g, ""));

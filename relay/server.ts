@@ -2,14 +2,13 @@
  * The relay: one HTTP server for the page, the websockets of guests at /relay, web pages of guests under names of their
  * own, /healthz and /metrics.
  */
-import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Logger } from "pino";
 import { type WebSocket, WebSocketServer } from "ws";
-import { Admission, readWishes, type Visit, type Wishes } from "./admission.ts";
-import { CLOSE, type ControlError, readRoom, SUBPROTOCOL } from "./control.ts";
+import { Admission, isSame, readWishes, type Visit, type Wishes } from "./admission.ts";
+import { CLOSE, SUBPROTOCOL } from "./control.ts";
 import type { Engine, Subnet } from "./engine.ts";
 import { FORWARD_LIMITS, type ForwardLimits, Forwards } from "./forwards.ts";
 import { forwardRequest, forwardUpgrade } from "./http-forward.ts";
@@ -261,7 +260,9 @@ class RunningRelay implements Relay {
     const wishes = readWishes(request);
     const household = this.households.at(visit.address);
     const resumed = wishes.session === null ? undefined : this.sessions.get(wishes.session);
-    const refusal = this.refuse(request, visit, wishes, household, resumed);
+    const { isClosing } = this;
+    const crowd = { isClosing, guests: this.sessions.size, household, isResumed: resumed !== undefined };
+    const refusal = this.admission.refuse(request, visit, wishes, crowd);
     if (refusal) {
       count(this.totals.refused, refusal.reason);
       this.parts.log.info({ address: visit.address, reason: refusal.reason }, "refused");
@@ -295,53 +296,10 @@ class RunningRelay implements Relay {
       if (problem !== null && !wishes.control) session.end(CLOSE.forbidden, problem);
     });
   }
-
-  private refuse(
-    request: IncomingMessage,
-    visit: Visit,
-    wishes: Wishes,
-    household: Household | null,
-    resumed: Session | undefined,
-  ): { status: number; code: number; reason: string; text: string } | null {
-    const { limits } = this.options;
-    const refusal = (status: number, code: number, reason: string, text: string) => ({ status, code, reason, text });
-    if (this.isClosing) return refusal(503, CLOSE.shuttingDown, "closing", "The relay is shutting down");
-    const host = this.admission.refuseHost(visit.host);
-    if (host) return refusal(403, CLOSE.forbidden, "host", host);
-    const origin = this.admission.refuseOrigin(request.headers.origin, visit);
-    if (origin) return refusal(403, CLOSE.forbidden, "origin", origin);
-    // Guesses at the token are connections too, so they are counted before it is looked at.
-    if (!household?.connections.tryTake())
-      return refusal(429, CLOSE.tooMany, "rate", "Cannot connect: too many connections in a short time; wait a minute");
-    const token = this.admission.refuseToken(wishes.token);
-    if (token) return refusal(401, CLOSE.unauthorized, "token", token);
-    if (resumed) return null;
-    if (household.guests >= limits.guestsPerAddress)
-      return refusal(
-        429,
-        CLOSE.tooMany,
-        "address",
-        `Cannot connect: there are ${household.guests} guests from your address, and no more are allowed`,
-      );
-    if (this.sessions.size >= limits.guests)
-      return refusal(503, CLOSE.full, "full", `Cannot connect: the relay has ${limits.guests} guests and is full`);
-    if (wishes.room)
-      try {
-        readRoom(wishes.room.room, wishes.room.secret);
-      } catch (error) {
-        return refusal(400, CLOSE.forbidden, "room", (error as ControlError).message);
-      }
-    return null;
-  }
 }
 
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? "").split("?")[0] as string;
-}
-
-function isSame(a: string, b: string): boolean {
-  const [one, other] = [a, b].map((text) => createHash("sha256").update(text).digest()) as [Buffer, Buffer];
-  return timingSafeEqual(one, other);
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {
