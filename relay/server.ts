@@ -50,6 +50,7 @@ const MOST_MESSAGE = 2048;
 const HEARTBEAT_TICKS = 25;
 /** A connection on which nothing at all happens, of a visitor of a guest's page or of ours. */
 const SILENT_MS = 600_000;
+const KEEP_ALIVE_MS = 60_000;
 const CLOSE_MS = 3000;
 
 /** @throws NodeJS.ErrnoException when it cannot listen */
@@ -249,7 +250,9 @@ class RunningRelay implements Relay {
     if (target === "gone") return refuseUpgrade(socket, 404, "Cannot find this page: its guest has gone");
     if (target) {
       this.totals.httpRequests++;
+      // It may be silent for long, but a visitor whose computer has gone must not hold a place for ever.
       (socket as Socket).setTimeout(0);
+      (socket as Socket).setKeepAlive(true, KEEP_ALIVE_MS);
       return forwardUpgrade(target, this.admission.visit(request), request, socket, head);
     }
     if (pathOf(request) !== "/relay")

@@ -201,6 +201,10 @@ describe("an HTTP forward", () => {
     visitor.send("last");
     await until(() => heard.at(-1) === "last", "the echo comes");
     expect(relay.guests).toBe(1);
+    // The system asks a visitor that is silent: one whose computer has gone must not hold a place.
+    const timers = (): Promise<string> =>
+      run("ss", ["-Htno", "state", "established", `sport = :${relay.port}`]).then(({ stdout }) => stdout);
+    await expect.poll(timers).toContain("timer:(keepalive");
     const closed = new Promise((resolve) => visitor.once("close", resolve));
     visitor.close(1000);
     expect(await closed).toBe(1000);
