@@ -3,12 +3,11 @@
  * HTTP addresses with an origin of their own, `http://ID--PORT.DOMAIN/`. They end with the guest.
  */
 import { randomBytes } from "node:crypto";
-import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { setMaxListeners } from "node:events";
-import { createServer, isIPv6, type Server } from "node:net";
 import type { ForwardInfo, ForwardKind } from "./control.ts";
 import type { EngineGuest } from "./engine.ts";
-import { type HttpTarget, splice } from "./http-forward.ts";
+import type { HttpTarget } from "./http-forward.ts";
+import { PortForwards, type PortLimits } from "./port-forward.ts";
 
 export interface ForwardOptions {
   /** Ports of this host for TCP and UDP forwards; null: there are none. */
@@ -22,14 +21,9 @@ export interface ForwardOptions {
   limits: ForwardLimits;
 }
 
-export interface ForwardLimits {
+export interface ForwardLimits extends PortLimits {
   /** For each guest. */
   forwards: number;
-  /** TCP connections or HTTP requests at a time, for each forward. */
-  connectionsPerForward: number;
-  udpPeersPerForward: number;
-  /** A UDP peer that is silent for so long is forgotten. RFC 4787, REQ-5: not below 2 minutes. */
-  udpIdleMs: number;
 }
 
 export const FORWARD_LIMITS: ForwardLimits = {
@@ -67,9 +61,12 @@ interface Forward {
 export class Forwards {
   private readonly byId = new Map<string, Forward>();
   private readonly byOwner = new Map<ForwardOwner, Set<Forward>>();
-  private readonly takenPorts = new Set<string>();
+  private readonly ports: PortForwards | null;
 
-  constructor(private readonly options: ForwardOptions) {}
+  constructor(private readonly options: ForwardOptions) {
+    const { ports, host, limits } = options;
+    this.ports = ports && new PortForwards(ports, host, limits);
+  }
 
   /** For the metrics. */
   count(kind: ForwardKind): number {
@@ -79,7 +76,7 @@ export class Forwards {
   }
 
   can(kind: ForwardKind): boolean {
-    return kind === "http" ? this.options.domain !== null : this.options.ports !== null;
+    return kind === "http" ? this.options.domain !== null : this.ports !== null;
   }
 
   of(owner: ForwardOwner): ForwardInfo[] {
@@ -131,8 +128,7 @@ export class Forwards {
     const { id, kind } = forward.info;
     try {
       if (kind === "http") this.openHttp(forward);
-      else if (kind === "tcp") await this.openTcp(forward);
-      else await this.openUdp(forward);
+      else await this.openPort(forward, kind);
     } catch (error) {
       this.remove(forward);
       throw error;
@@ -213,148 +209,16 @@ export class Forwards {
     forward.close = () => ended.abort();
   }
 
-  private async openTcp(forward: Forward): Promise<void> {
+  private async openPort(forward: Forward, kind: "tcp" | "udp"): Promise<void> {
     const { info, owner } = forward;
-    const sockets = new Set<{ destroy(): void }>();
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-      const ended = new AbortController();
-      sockets.add(socket);
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        sockets.delete(socket);
-        ended.abort();
-      });
-      // A visitor whose machine has gone must not hold a place for ever.
-      socket.setKeepAlive(true, 60_000);
-      owner.engineGuest.connect(info.guestPort, ended.signal).then(
-        (guest) => {
-          if (socket.destroyed) {
-            guest.destroy();
-            return;
-          }
-          splice(socket, guest);
-          socket.resume();
-        },
-        // The visitor's program says "connection reset", as if it had been refused a bit late.
-        () => socket.resetAndDestroy(),
-      );
-    });
-    server.maxConnections = this.options.limits.connectionsPerForward;
-    const port = await this.takePort("tcp", (number) => listenTcp(server, number, this.options.host));
-    info.address = this.outside(owner, port);
-    forward.close = () => {
-      this.takenPorts.delete(`tcp ${port}`);
-      server.close();
-      for (const socket of sockets) socket.destroy();
-    };
-  }
-
-  private async openUdp(forward: Forward): Promise<void> {
-    const { info, owner } = forward;
-    const { udpPeersPerForward, udpIdleMs } = this.options.limits;
-    const peers = new Map<string, { flow: { send(data: Uint8Array): void; close(): void }; usedAt: number }>();
-    let socket: UdpSocket | null = null;
-    const forget = (key: string): void => {
-      peers.get(key)?.flow.close();
-      peers.delete(key);
-    };
-    const sweep = (): void => {
-      for (const [key, { usedAt }] of peers) if (Date.now() - usedAt >= udpIdleMs) forget(key);
-    };
-    const receive = (data: Uint8Array, from: RemoteInfo): void => {
-      const key = `${from.address} ${from.port}`;
-      let peer = peers.get(key);
-      if (!peer) {
-        if (peers.size >= udpPeersPerForward) sweep();
-        if (peers.size >= udpPeersPerForward) return;
-        try {
-          const flow = owner.engineGuest.openUdp(info.guestPort, (answer) => {
-            const known = peers.get(key);
-            if (known) known.usedAt = Date.now();
-            // More than the system takes is lost, like any datagram.
-            socket?.send(answer, from.port, from.address, () => {});
-          });
-          peer = { flow, usedAt: 0 };
-        } catch {
-          // The engine has no place for it now, or the guest no address.
-          return;
-        }
-        peers.set(key, peer);
-      }
-      peer.usedAt = Date.now();
-      peer.flow.send(data);
-    };
-    const port = await this.takePort("udp", async (number) => {
-      socket = await bindUdp(number, this.options.host);
-    });
-    const bound = socket as unknown as UdpSocket;
-    bound.on("message", receive);
-    bound.on("error", () => {});
-    const timer = setInterval(sweep, udpIdleMs / 2);
-    timer.unref();
-    info.address = this.outside(owner, port);
-    forward.reset = () => {
-      for (const key of [...peers.keys()]) forget(key);
-    };
-    forward.close = () => {
-      this.takenPorts.delete(`udp ${port}`);
-      clearInterval(timer);
-      forward.reset();
-      socket = null;
-      bound.close();
-    };
+    const way = await (this.ports as PortForwards).open(kind, owner, info.guestPort);
+    info.address = this.outside(owner, way.port);
+    forward.reset = () => way.reset();
+    forward.close = () => way.close();
   }
 
   /** Host and port for who is outside: the name by which the guest's user knows the relay. */
   private outside(owner: ForwardOwner, port: number): string {
     return `${owner.visible.host.replace(/:\d+$/, "") || "localhost"}:${port}`;
   }
-
-  /** @throws Error "all ports …" */
-  private async takePort(kind: "tcp" | "udp", listen: (port: number) => Promise<void>): Promise<number> {
-    const { first, last } = this.options.ports as { first: number; last: number };
-    const count = last - first + 1;
-    // A guest that comes later does not get the port, and with it the visitors, of one that has just gone.
-    const start = randomBytes(4).readUInt32BE() % count;
-    for (let i = 0; i < count; i++) {
-      const port = first + ((start + i) % count);
-      const key = `${kind} ${port}`;
-      if (this.takenPorts.has(key)) continue;
-      this.takenPorts.add(key);
-      try {
-        await listen(port);
-        return port;
-      } catch (error) {
-        this.takenPorts.delete(key);
-        const { code } = error as NodeJS.ErrnoException;
-        if (code !== "EADDRINUSE" && code !== "EACCES") throw error;
-      }
-    }
-    throw new Error(`all ports of this relay from ${first} to ${last} are taken`);
-  }
-}
-
-function listenTcp(server: Server, port: number, host: string | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      server.on("error", () => {});
-      resolve();
-    });
-  });
-}
-
-function bindUdp(port: number, host: string | undefined): Promise<UdpSocket> {
-  const socket = createSocket({ type: isIPv6(host ?? "") ? "udp6" : "udp4" });
-  return new Promise((resolve, reject) => {
-    socket.once("error", (error) => {
-      socket.close();
-      reject(error);
-    });
-    socket.bind(port, host, () => {
-      socket.removeAllListeners("error");
-      resolve(socket);
-    });
-  });
 }
