@@ -33,7 +33,11 @@ export async function ensureBuild({ quiet = false } = {}) {
 function makeStates() {
   const words = ["--import", "tsx", join(ROOT, "tools/states/make.ts")];
   const { status } = spawnSync(process.execPath, words, { cwd: ROOT, stdio: "inherit" });
-  if (status !== 0) throw new SetupError("Cannot make the states of warm boots: see above");
+  if (status !== 0)
+    throw new SetupError(
+      "Cannot make the states of warm boots: see above; `npm run build` tries again, and what fails twice should be reported " +
+        "with these lines",
+    );
 }
 
 /** Every file's path, mode and content; of the large generated ones in public/system the manifest speaks for all. */

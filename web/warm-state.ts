@@ -8,24 +8,32 @@ export interface StateParts extends Pick<MachineOptions, "emulator" | "bios" | "
 
 /** A machine that has not come so far by then never will. */
 const PATIENCE_MS = 120_000;
+/** Of what the machine has printed an error shows so much: what the kernel tells before it gives up is longer than a screen. */
+const SHOWN_LINES = 60;
+/** Lines end with \r\n on the serial line; the kernel's sentence comes in pieces. */
+const PANIC = /Kernel panic[^\r\n]*(?=[\r\n])/;
 
-/** @throws Error "Cannot make the state of a warm boot: …" */
+/** @throws Error "Cannot make the state of a warm boot: …", with the kernel's last words, and below it the machine's last lines */
 export async function makeState(parts: StateParts): Promise<Uint8Array<ArrayBuffer>> {
-  let last = "";
+  let printed = "";
   let settle!: { resolve(): void; reject(error: Error): void };
   const waiting = new Promise<void>((resolve, reject) => {
     settle = { resolve, reject };
   });
-  const fail = (why: string): void => settle.reject(new Error(`Cannot make the state of a warm boot: ${why}`));
-  const timer = setTimeout(() => fail(`nobody waits; the last line is "${last}"`), PATIENCE_MS);
+  const fail = (why: string): void => {
+    const lines = printed.trimEnd().split(/\r?\n/).slice(-SHOWN_LINES);
+    settle.reject(new Error(`Cannot make the state of a warm boot: ${why}\n${lines.join("\n")}`.trimEnd()));
+  };
+  const timer = setTimeout(() => fail(`nobody waits after ${PATIENCE_MS / 1000} s`), PATIENCE_MS);
   const decoder = new TextDecoder();
   const machine = await startMachine({
     ...parts,
     drives: [],
     screen: null,
     onSerial(bytes) {
-      last = `${last}${decoder.decode(bytes, { stream: true })}`.trimEnd().split("\n").at(-1) ?? "";
-      if (last.includes("Kernel panic")) fail(last);
+      printed += decoder.decode(bytes, { stream: true });
+      const panic = PANIC.exec(printed);
+      if (panic) fail(panic[0]);
     },
     onChannel: () => {},
     onFrame: () => {},

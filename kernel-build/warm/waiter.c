@@ -271,8 +271,14 @@ struct sysinfo { word uptime, loads[3], total, free, shared, buffers, total_swap
 
 enum { PIECE = 1 << 18, MOST_PIECES = 4096 };
 
-/* What the kernel keeps for itself grows with the memory; with less it would look for a program to kill. */
-static word spare_of(word total) { return (3 << 20) + total / 64; }
+/*
+ * What stays free: more than the kernel may want for itself at any time. Its least is 4 * sqrt(kB of memory) kB, until it has to
+ * take pages for programs from a block that is kept for its own: then it wants a block of 4 MB more, or 2.25 times the least
+ * where that is more (vm.watermark_boost_factor), until kswapd has run. When the clock jumps while kswapd runs, as on a busy
+ * machine, this program goes on before: asking for a page then would end in a search for a program to kill, and there is
+ * only this one. The rest is for what else the kernel does meanwhile, and for zones (ZONE_DMA) that other kernels have.
+ */
+static word spare_of(word total) { return (8 << 20) + total / 64; }
 
 /* Pages that a program is given are cleared, and a page of zeros takes no room in a state. */
 static void clear_free_memory(void) {

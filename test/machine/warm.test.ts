@@ -3,6 +3,7 @@
  * lists what it is. What cannot be the same is listed in docs/boot.md.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { STATE_SIZES_MB } from "../../tools/states.ts";
 import type { Overlay } from "../../worker/api.ts";
 import { bootGuest, buildTestInitramfs, type Guest } from "./guest.ts";
 import { memoryDrive } from "./memory-drive.ts";
@@ -142,6 +143,37 @@ describe("warm and cold boots", () => {
     }
     for (const [index, value] of (seen[0] as string[]).entries()) expect(value).not.toBe(seen[1]?.[index]);
   }, 240_000);
+
+  it.each(STATE_SIZES_MB)(
+    "begin in memory of which the kernel never had too little: %i MB",
+    { timeout: 240_000 },
+    async (memoryMb) => {
+      // kswapd sleeps from its start on, unless a block of pages has to serve another purpose or memory runs short. What is
+      // asked for then is only there if kswapd is given the processor first, which depends on the clock.
+      const probe = "grep ^voluntary /proc/$(pgrep kswapd0)/status; sed -n '/boost/p;/^Node.*Movable/q' /proc/zoneinfo";
+      const made = await makeTestState(memoryMb);
+      const deliveries = deliverAll([[]], memoryMb);
+      const outputs: string[] = [];
+      for (const source of [
+        { warm: { state: made, deliveries } },
+        { commandLine: COMMAND_LINE, initramfs: await buildTestInitramfs([], memoryMb) },
+      ]) {
+        const guest = await bootGuest({ ...source, memoryMb });
+        await settle(guest);
+        outputs.push(await run(guest, probe));
+        await guest.machine.stop();
+      }
+      expect(outputs[0]).toMatch(/^voluntary_ctxt_switches:\s\d+\s+boost\s+0$/);
+      expect(outputs[0]).toBe(outputs[1]);
+    },
+  );
+
+  it("cannot be made when the kernel panics, which is told in its whole sentence", { timeout: 240_000 }, async () => {
+    const making = makeTestState(64, new TextEncoder().encode("#!/bin/sh\nexit 3\n"));
+    await expect(making).rejects.toThrow(
+      /^Cannot make the state of a warm boot: Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000300\n.*\n/,
+    );
+  });
 
   it("say when the first program cannot be run, so that a cold boot may show why", async () => {
     for (const overlay of [

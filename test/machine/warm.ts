@@ -13,8 +13,8 @@ export const COMMAND_LINE = memoryCommandLine(DEFAULT_COMMAND_LINE, false);
 
 export const listing: Listing = listTree(composeTree(readParts(), defaults, []));
 
-export async function makeTestState(memoryMb: number): Promise<Uint8Array> {
-  const waiter = readSystem("waiter");
+/** @param waiter what stands in for the program that waits */
+export async function makeTestState(memoryMb: number, waiter = readSystem("waiter")): Promise<Uint8Array> {
   const tree = composeTree(readParts(), defaults, [{ path: "/init", kind: "file", mode: 0o755, content: waiter }]);
   const { kernel, unpackedKernel, ...parts } = await readMachineParts();
   return makeState({

@@ -44,6 +44,9 @@ for (const memoryMb of STATE_SIZES_MB) {
       initramfs: buildInitramfs(waiting, memoryMb),
       commandLine: memoryCommandLine(DEFAULT_COMMAND_LINE, false),
     },
+  }).catch((error: Error) => {
+    console.error(`${memoryMb} MB: ${error.message}`);
+    process.exit(1);
   });
   writeFileSync(join(next, `warm-${memoryMb}.state`), state);
 }
