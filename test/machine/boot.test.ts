@@ -67,6 +67,14 @@ describe("smart-os in v86", () => {
     ).toEqual(["echo ty''ped"]);
   });
 
+  it("starts programs with the usual priority, and has it itself once they are there", async () => {
+    const nice = "nice() { set -- $(sed 's/.*) //' /proc/$1/stat); shift 16; echo $1; }";
+    expect(await run(`${nice}; while [ $(nice 1) != 0 ]; do sleep 0.1; done; nice $(pidof -s -- -sh); nice 1`)).toBe(
+      "0\n0",
+    );
+    expect(await run(`${nice}; nice $(pidof syslogd)`)).toBe("19");
+  });
+
   it("sleeps as long as it is asked to", async () => {
     const startedAt = performance.now();
     await run("sleep 1");
