@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { defineConfig, type Plugin } from "vite";
-import { compress } from "./tools/compression.mjs";
+import { compress, wireBytes } from "./tools/compression.mjs";
 import { readEmulator, readEmulatorScript } from "./tools/emulator.ts";
 import { readRootfs } from "./tools/rootfs.ts";
 import { readDefaultDelta, readListing } from "./tools/states.ts";
@@ -122,7 +122,7 @@ function system(): Plugin {
     async load(source) {
       if (source !== id) return null;
       const wasm = Buffer.from(readEmulator());
-      const wire = isServed ? wasm.length : ((await compress(wasm)).br ?? wasm).length;
+      const wire = isServed ? wasm.length : wireBytes(wasm, await compress(wasm));
       const sha256 = createHash("sha256").update(wasm).digest("hex");
       return `export const emulator = ${JSON.stringify({ size: wasm.length, wire, sha256 })};
         export default ${JSON.stringify(await readFiles())};`;

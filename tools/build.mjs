@@ -4,8 +4,8 @@ import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { compress, forgetUnused } from "./compression.mjs";
-import { checkNode, ensureDependencies, main, ROOT, SetupError } from "./setup.mjs";
+import { compress, forgetUnused, hasZstd } from "./compression.mjs";
+import { checkNode, ensureDependencies, ensurePrograms, main, ROOT, SetupError } from "./setup.mjs";
 import { ensureSystem } from "./system.mjs";
 
 const DIST = join(ROOT, "dist");
@@ -18,6 +18,7 @@ export async function ensureBuild({ quiet = false } = {}) {
   const inputs = hashInputs();
   if (existsSync(STAMP) && readFileSync(STAMP, "utf8") === inputs) return;
   makeStates();
+  if (!hasZstd()) installZstd();
   console.log("Building the page …");
   // Whatever the shell or a test runner says: another value leaves out what is for visitors, the service worker above all.
   process.env.NODE_ENV = "production";
@@ -40,6 +41,16 @@ function makeStates() {
     );
 }
 
+/** Whoever cannot have it gets a page that works, and opens some tens of milliseconds later. */
+function installZstd() {
+  try {
+    ensurePrograms({ zstd: "zstd" }, "states that browsers unpack faster");
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    console.warn(`${error.message}. The page is built without it`);
+  }
+}
+
 /** Every file's path, mode and content; of the large generated ones in public/system the manifest speaks for all. */
 function hashInputs() {
   const hash = createHash("sha256");
@@ -60,13 +71,12 @@ function listFiles(/** @type {string} */ path) {
     .flatMap((name) => listFiles(join(path, name)));
 }
 
-/** Writes NAME.br and NAME.gz beside each file where that pays: the server picks one by what the browser accepts. */
+/** Writes NAME.br, NAME.gz and NAME.zst beside each file where that pays: the server picks one by what the browser accepts. */
 async function compressFiles() {
   for (const path of listFiles(DIST)) {
-    if (/\.(br|gz|map|png|woff2)$/.test(path)) continue;
-    const { br, gz } = await compress(readFileSync(path));
-    if (br) writeFileSync(`${path}.br`, br);
-    if (gz) writeFileSync(`${path}.gz`, gz);
+    if (/\.(br|gz|zst|map|png|woff2)$/.test(path)) continue;
+    for (const [ending, copy] of Object.entries(await compress(readFileSync(path))))
+      if (copy) writeFileSync(`${path}.${ending}`, copy);
   }
   forgetUnused();
 }

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { compress } from "./compression.mjs";
+import { compress, wireBytes } from "./compression.mjs";
 import { hashStateInputs, readStates } from "./states.ts";
 
 /** One file of public/system. */
@@ -31,8 +31,8 @@ export async function readSystemFiles(folder: string, isServedAsIs: boolean): Pr
   return Promise.all(
     readManifest(folder).artefacts.map(async ({ name, size, sha256 }) => {
       if (isServedAsIs) return { name, file: name, size, wire: size, sha256 };
-      const small = await compress(readFileSync(join(folder, name)));
-      return { name, file: hashedName(name, sha256), size, wire: small.br?.length ?? size, sha256 };
+      const bytes = readFileSync(join(folder, name));
+      return { name, file: hashedName(name, sha256), size, wire: wireBytes(bytes, await compress(bytes)), sha256 };
     }),
   );
 }
@@ -43,12 +43,11 @@ export async function readStateFiles(): Promise<SystemFile[]> {
     readStates().map(async ({ name, path }) => {
       const bytes = readFileSync(path);
       const sha256 = createHash("sha256").update(bytes).digest("hex");
-      const small = await compress(bytes);
       return {
         name,
         file: hashedName(name, sha256),
         size: bytes.length,
-        wire: small.br?.length ?? bytes.length,
+        wire: wireBytes(bytes, await compress(bytes)),
         sha256,
       };
     }),

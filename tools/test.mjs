@@ -34,6 +34,7 @@ const JUDGES = {
   unzip: "unzip",
   vde_plug: "vdeplug",
   xorriso: "xorriso",
+  zstd: "zstd",
 };
 
 function run(/** @type {string} */ what, /** @type {string} */ command, /** @type {string[]} */ ...words) {

@@ -1,5 +1,6 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -50,6 +51,17 @@ describe("npm start", () => {
     const asset = await fetch(`${url}${script}`, { headers: { "Accept-Encoding": "br" } });
     expect(asset.headers.get("content-encoding")).toBe("br");
     expect(asset.headers.get("cache-control")).toContain("immutable");
+    const manifest = await (await fetch(`${url}system/manifest.json`)).json();
+    const state = `system/${manifest.states.files[0].file}`;
+    const packed = await fetch(`${url}${state}`, { headers: { "Accept-Encoding": "gzip, br, zstd" } });
+    expect(packed.headers.get("content-encoding")).toBe("zstd");
+    expect(packed.headers.get("cache-control")).toContain("immutable");
+    expect(packed.headers.get("content-type")).toBe("application/octet-stream");
+    const unpacked = execFileSync("zstd", ["-dc"], {
+      input: Buffer.from(await packed.arrayBuffer()),
+      maxBuffer: 2 ** 26,
+    });
+    expect(unpacked.equals(readFileSync(join(ROOT, "dist", state)))).toBe(true);
     expect((await fetch(`${url}system/manifest.json`)).headers.get("cache-control")).toBe("no-cache");
     expect((await fetch(`${url}nothing/here`)).status).toBe(404);
     expect((await fetch(`${url}..%2fpackage.json`)).status).toBe(404);
