@@ -11,6 +11,7 @@ import { adoptStyles, allowStyleAttributes } from "./adopted-styles.ts";
 import { copyText } from "./clipboard.ts";
 import { el } from "./dom.ts";
 import { DARK, LIGHT } from "./terminal-colours.ts";
+import { measureOnce } from "./terminal-widths.ts";
 
 export interface TerminalSize {
   columns: number;
@@ -156,6 +157,7 @@ export function createTerminal(): Terminal {
       opened = true;
       allowStyleAttributes();
       adoptStyles(() => xterm.open(element));
+      measureOnce(xterm);
     }
     fit.fit();
   };
