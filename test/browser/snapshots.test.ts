@@ -135,7 +135,8 @@ describe("a suspended machine", () => {
     }
     const context = tab.context();
     await run(tab, "echo closed >/tmp/f");
-    await tab.close({ runBeforeUnload: true });
+    // With its handlers run a page is closed later than that is asked for.
+    await Promise.all([tab.waitForEvent("close"), tab.close({ runBeforeUnload: true })]);
     const next = await pages.site.open("", context);
     expect(await run(next, "cat /tmp/f")).toBe("closed");
     // Wished for no longer.
