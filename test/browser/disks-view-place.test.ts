@@ -1,7 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { browse, button, entry, open, PHONE } from "./disks-view.ts";
+import { faintWords, smallTargets, wideElements } from "./legibility.ts";
 
 const SCENARIOS = ["disks", "disks-troubled", "disks-first", "disks-read-only"];
+
+const VIEW = ["dialog[open]", ".disks-panel"];
+const TARGETS = "button, select, label:has(input[type=checkbox])";
 
 describe("the place of the disks in the page", () => {
   it("is the editor's column, which a file takes back", async () => {
@@ -56,8 +60,8 @@ describe("the place of the disks in the page", () => {
         const page = await open(`scenario=${scenario}&lang=${language}`, PHONE, { hasTouch: true });
         const check = async (where: string): Promise<void> => {
           const what = `${scenario}, ${language}, ${where}`;
-          expect(await page.evaluate(wideElements), what).toEqual([]);
-          expect(await page.evaluate(smallTargets), what).toEqual([]);
+          expect(await page.evaluate(wideElements, VIEW), what).toEqual([]);
+          expect(await page.evaluate(smallTargets, { roots: VIEW, targets: TARGETS }), what).toEqual([]);
         };
         expect(await page.locator(".panel:visible").evaluateAll((all) => all.map(({ id }) => id))).toEqual([
           "panel-disks",
@@ -109,66 +113,15 @@ describe("the place of the disks in the page", () => {
       for (const scenario of ["disks", "disks-troubled"]) {
         const page = await open(`scenario=${scenario}&theme=${theme}`);
         await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.cancel())));
-        expect(await page.evaluate(faintWords), `${theme}, ${scenario}`).toEqual([]);
+        expect(await page.evaluate(faintWords, VIEW), `${theme}, ${scenario}`).toEqual([]);
         if (scenario === "disks") {
           await browse(page);
-          expect(await page.evaluate(faintWords), `${theme}, files`).toEqual([]);
+          expect(await page.evaluate(faintWords, VIEW), `${theme}, files`).toEqual([]);
           await page.getByTestId("disks-back").click();
           await button(page, "system", "build").click();
-          expect(await page.evaluate(faintWords), `${theme}, question`).toEqual([]);
+          expect(await page.evaluate(faintWords, VIEW), `${theme}, question`).toEqual([]);
         }
         await page.context().close();
       }
   });
 });
-
-/** What reaches beyond the window, or beyond the panel that is to hold it. */
-function wideElements(): string[] {
-  const root = document.querySelector("dialog[open]") ?? document.querySelector(".disks-panel");
-  return [document.documentElement, ...(root?.querySelectorAll<HTMLElement>("*") ?? [])]
-    .filter((element) => {
-      // The path scrolls by itself.
-      if (element.closest(".crumbs") || element.getClientRects().length === 0) return false;
-      return element.getBoundingClientRect().right > innerWidth + 0.5;
-    })
-    .map((element) => element.outerHTML.slice(0, 120));
-}
-
-function smallTargets(): string[] {
-  const root = document.querySelector("dialog[open]") ?? document.querySelector(".disks-panel");
-  return [...(root?.querySelectorAll<HTMLElement>("button, select, label:has(input[type=checkbox])") ?? [])]
-    .filter((target) => target.getClientRects().length > 0 && target.getBoundingClientRect().height < 40)
-    .map((target) => target.outerHTML.slice(0, 120));
-}
-
-/** Texts of the view that stand out too little from the first ground behind them. */
-function faintWords(): string[] {
-  const channels = (colour: string): number[] => colour.match(/[\d.]+/g)?.map(Number) ?? [];
-  const luminance = (colour: string): number => {
-    const [red = 0, green = 0, blue = 0] = channels(colour).map((value) => {
-      const share = value / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  };
-  const groundOf = (element: Element | null): string => {
-    if (!element) return "rgb(255, 255, 255)";
-    const { backgroundColor } = getComputedStyle(element);
-    return channels(backgroundColor)[3] === 0 ? groundOf(element.parentElement) : backgroundColor;
-  };
-  const root = document.querySelector("dialog[open]") ?? document.querySelector(".disks-panel");
-  return [...(root?.querySelectorAll("*") ?? [])]
-    .filter(
-      (element) =>
-        [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent?.trim()) &&
-        element.getClientRects().length > 0 &&
-        !element.closest(":disabled"),
-    )
-    .flatMap((element) => {
-      const [light = 0, dark = 0] = [luminance(getComputedStyle(element).color), luminance(groundOf(element))].sort(
-        (a, b) => b - a,
-      );
-      const ratio = (light + 0.05) / (dark + 0.05);
-      return ratio >= 4.5 ? [] : [`${element.textContent?.trim().slice(0, 40)}: ${ratio.toFixed(2)}`];
-    });
-}

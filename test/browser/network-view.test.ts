@@ -1,6 +1,7 @@
 import type { BrowserContextOptions, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MachineState, NetworkState } from "../../web/state.ts";
+import { faintWords, smallTargets, wideElements } from "./legibility.ts";
 import { startViews, type Views } from "./views.ts";
 
 const DESK = { width: 1440, height: 900 };
@@ -17,6 +18,9 @@ const SCENARIOS = [
   "network-tabs",
   "running",
 ];
+
+const VIEW = [".network-panel"];
+const TARGETS = "button, select, input, a";
 
 /** Between two looks for ports. */
 const LOOK_MS = 5000;
@@ -566,8 +570,8 @@ describe("the place of the network in the page", () => {
           // Long sentences as well as what is always there.
           if (await page.getByTestId("add-forward").isVisible())
             await page.getByTestId("add-forward").tap({ force: true });
-          expect(await page.evaluate(wideElements), what).toEqual([]);
-          expect(await page.evaluate(smallTargets), what).toEqual([]);
+          expect(await page.evaluate(wideElements, VIEW), what).toEqual([]);
+          expect(await page.evaluate(smallTargets, { roots: VIEW, targets: TARGETS }), what).toEqual([]);
           const label = await page.getByTestId("panel-network").getAttribute("aria-label");
           expect(label).toContain(await words(page, "network-state"));
           await page.context().close();
@@ -613,31 +617,13 @@ describe("the place of the network in the page", () => {
       for (const scenario of SCENARIOS) {
         const page = await open(`scenario=${scenario}&theme=${theme}`);
         await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.cancel())));
-        expect(await page.evaluate(faintWords), `${theme}, ${scenario}`).toEqual([]);
+        expect(await page.evaluate(faintWords, VIEW), `${theme}, ${scenario}`).toEqual([]);
         await page.context().close();
       }
   });
 
   it("threw no error in any of these tests", () => expect(faults).toEqual([]));
 });
-
-/** What reaches beyond the window. */
-function wideElements(): string[] {
-  const root = document.querySelector(".network-panel");
-  return [document.documentElement, ...(root?.querySelectorAll<HTMLElement>("*") ?? [])]
-    .filter((element) => {
-      if (element.getClientRects().length === 0) return false;
-      return element.getBoundingClientRect().right > innerWidth + 0.5;
-    })
-    .map((element) => element.outerHTML.slice(0, 120));
-}
-
-function smallTargets(): string[] {
-  const root = document.querySelector(".network-panel");
-  return [...(root?.querySelectorAll<HTMLElement>("button, select, input, a") ?? [])]
-    .filter((target) => target.getClientRects().length > 0 && target.getBoundingClientRect().height < 40)
-    .map((target) => target.outerHTML.slice(0, 120));
-}
 
 /** What stands beyond the window or is cut off, in the bar and among the tabs at the bottom. */
 function squeezed(): string[] {
@@ -649,36 +635,4 @@ function squeezed(): string[] {
       return left < -0.5 || right > innerWidth + 0.5 || isCut;
     })
     .map((element) => element.outerHTML.slice(0, 120));
-}
-
-/** Texts of the view that stand out too little from the first ground behind them. */
-function faintWords(): string[] {
-  const channels = (colour: string): number[] => colour.match(/[\d.]+/g)?.map(Number) ?? [];
-  const luminance = (colour: string): number => {
-    const [red = 0, green = 0, blue = 0] = channels(colour).map((value) => {
-      const share = value / 255;
-      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-  };
-  const groundOf = (element: Element | null): string => {
-    if (!element) return "rgb(255, 255, 255)";
-    const { backgroundColor } = getComputedStyle(element);
-    return channels(backgroundColor)[3] === 0 ? groundOf(element.parentElement) : backgroundColor;
-  };
-  const root = document.querySelector(".network-panel");
-  return [...(root?.querySelectorAll("*") ?? [])]
-    .filter(
-      (element) =>
-        [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.textContent?.trim()) &&
-        element.getClientRects().length > 0 &&
-        !element.closest(":disabled"),
-    )
-    .flatMap((element) => {
-      const [light = 0, dark = 0] = [luminance(getComputedStyle(element).color), luminance(groundOf(element))].sort(
-        (a, b) => b - a,
-      );
-      const ratio = (light + 0.05) / (dark + 0.05);
-      return ratio >= 4.5 ? [] : [`${element.textContent?.trim().slice(0, 40)}: ${ratio.toFixed(2)}`];
-    });
 }

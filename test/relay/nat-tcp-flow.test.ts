@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import type { Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { GATEWAY, readAll } from "./frame-guest.ts";
@@ -68,24 +69,10 @@ describe("bytes over TCP", () => {
     });
     const { tcp, guest } = withTcp();
     const stream = tcp.connect(GATEWAY, number);
-    let sent = 0;
-    let done = false;
-    const block = Buffer.alloc(64 * 1024, 1);
-    const push = (): void => {
-      while (sent < 64 * 1024 * 1024) {
-        sent += block.length;
-        if (!stream.write(block)) {
-          stream.once("drain", push);
-          return;
-        }
-      }
-      stream.end();
-      done = true;
-    };
-    push();
+    const upload = pour(stream, 64 * 1024 * 1024);
     // The kernel's buffers of loopback take some MB; the rest waits in the guest.
-    await standsStill(() => sent);
-    expect(done).toBe(false);
+    await standsStill(() => upload.offered);
+    expect(upload.isDone).toBe(false);
     let got = 0;
     (slow as Socket | null)?.on("data", (chunk: Buffer) => {
       got += chunk.length;
@@ -93,56 +80,55 @@ describe("bytes over TCP", () => {
     (slow as Socket | null)?.resume();
     await expect.poll(() => got, { timeout: 30_000 }).toBe(64 * 1024 * 1024);
 
-    let offered = 0;
+    let download = { offered: 0 };
     const { port: eager } = await serve((socket) => {
-      const write = (): void => {
-        while (offered < 64 * 1024 * 1024) {
-          offered += block.length;
-          if (!socket.write(block)) {
-            socket.once("drain", write);
-            return;
-          }
-        }
-        socket.end();
-      };
-      write();
+      download = pour(socket, 64 * 1024 * 1024);
     });
     const reader = tcp.connect(GATEWAY, eager);
     reader.pause();
-    await standsStill(() => offered);
-    expect(offered).toBeLessThan(32 * 1024 * 1024);
+    await standsStill(() => download.offered);
+    expect(download.offered).toBeLessThan(32 * 1024 * 1024);
     expect((await readAll(reader)).length).toBe(64 * 1024 * 1024);
     reader.end();
     expect(guest.statistics.dropped).toEqual({});
   }, 120_000);
 
   it("stops reading from servers while the way to the guest is full", async () => {
-    let offered = 0;
-    const block = Buffer.alloc(64 * 1024, 1);
+    let download = { offered: 0 };
     const { port: number } = await serve((socket) => {
-      const write = (): void => {
-        while (offered < 1024 * 1024 * 1024) {
-          offered += block.length;
-          if (!socket.write(block)) {
-            socket.once("drain", write);
-            return;
-          }
-        }
-      };
-      write();
+      download = pour(socket, 1024 * 1024 * 1024);
     });
     const { tcp, port } = withTcp();
     const stream = tcp.connect(GATEWAY, number);
-    await expect.poll(() => offered).toBeGreaterThan(0);
+    await expect.poll(() => download.offered).toBeGreaterThan(0);
     port.queuedBytes = 10 * 1024 * 1024;
     stream.on("data", () => {});
     await sleep(500);
-    const [held, came] = [offered, tcp.bytes];
+    const [held, came] = [download.offered, tcp.bytes];
     await sleep(800);
-    expect([offered, tcp.bytes]).toEqual([held, came]);
+    expect([download.offered, tcp.bytes]).toEqual([held, came]);
     port.queuedBytes = 0;
     port.drain();
-    await expect.poll(() => offered).toBeGreaterThan(held + 20 * 1024 * 1024);
+    await expect.poll(() => download.offered).toBeGreaterThan(held + 20 * 1024 * 1024);
     stream.destroy();
   });
 });
+
+/** Writes so many bytes as fast as they are taken, and ends. `offered`: how many were written so far. */
+function pour(to: Writable, bytes: number): { offered: number; isDone: boolean } {
+  const progress = { offered: 0, isDone: false };
+  const block = Buffer.alloc(64 * 1024, 1);
+  const push = (): void => {
+    while (progress.offered < bytes) {
+      progress.offered += block.length;
+      if (!to.write(block)) {
+        to.once("drain", push);
+        return;
+      }
+    }
+    to.end();
+    progress.isDone = true;
+  };
+  push();
+  return progress;
+}
