@@ -1,4 +1,5 @@
 /** Makes the state of a warm boot: a machine whose kernel is up, with the default files, and a program that waits. */
+import { createBootWatch } from "./boot.ts";
 import { type KernelBoot, type MachineOptions, startMachine } from "./machine.ts";
 
 export interface StateParts extends Pick<MachineOptions, "emulator" | "bios" | "vgaBios" | "memoryMb" | "card"> {
@@ -10,19 +11,17 @@ export interface StateParts extends Pick<MachineOptions, "emulator" | "bios" | "
 const PATIENCE_MS = 120_000;
 /** Of what the machine has printed an error shows so much: what the kernel tells before it gives up is longer than a screen. */
 const SHOWN_LINES = 60;
-/** Lines end with \r\n on the serial line; the kernel's sentence comes in pieces. */
-const PANIC = /Kernel panic[^\r\n]*(?=[\r\n])/;
 
 /** @throws Error "Cannot make the state of a warm boot: …", with the kernel's last words, and below it the machine's last lines */
 export async function makeState(parts: StateParts): Promise<Uint8Array<ArrayBuffer>> {
-  let printed = "";
+  const watch = createBootWatch();
   let settle!: { resolve(): void; reject(error: Error): void };
   const waiting = new Promise<void>((resolve, reject) => {
     settle = { resolve, reject };
   });
   const fail = (why: string): void => {
-    const lines = printed.trimEnd().split(/\r?\n/).slice(-SHOWN_LINES);
-    settle.reject(new Error(`Cannot make the state of a warm boot: ${why}\n${lines.join("\n")}`.trimEnd()));
+    const lines = [why, ...watch.lastLines(SHOWN_LINES)];
+    settle.reject(new Error(`Cannot make the state of a warm boot: ${lines.join("\n")}`));
   };
   const timer = setTimeout(() => fail(`nobody waits after ${PATIENCE_MS / 1000} s`), PATIENCE_MS);
   const decoder = new TextDecoder();
@@ -31,9 +30,8 @@ export async function makeState(parts: StateParts): Promise<Uint8Array<ArrayBuff
     drives: [],
     screen: null,
     onSerial(bytes) {
-      printed += decoder.decode(bytes, { stream: true });
-      const panic = PANIC.exec(printed);
-      if (panic) fail(panic[0]);
+      watch.serial(decoder.decode(bytes, { stream: true }), 0);
+      if (watch.failure) fail(`Kernel panic - not syncing: ${watch.failure.text}`);
     },
     onChannel: () => {},
     onFrame: () => {},
