@@ -31,6 +31,8 @@ export interface Visitor {
   scheme: "http" | "https";
 }
 
+/** How long a visitor is silent before the system asks whether it is there: one whose computer has gone must not hold a place. */
+export const KEEP_ALIVE_MS = 60_000;
 const CONNECT_MS = 10_000;
 /** A server that answers nothing at all for so long is given up. */
 const ANSWER_MS = 300_000;

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { createServer, isIPv6, type Server } from "node:net";
 import type { EngineGuest } from "./engine.ts";
-import { splice } from "./http-forward.ts";
+import { KEEP_ALIVE_MS, splice } from "./http-forward.ts";
 
 export interface PortForward {
   readonly port: number;
@@ -52,7 +52,7 @@ export class PortForwards {
         ended.abort();
       });
       // A visitor whose machine has gone must not hold a place for ever.
-      socket.setKeepAlive(true, 60_000);
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
       owner.engineGuest.connect(guestPort, ended.signal).then(
         (guest) => {
           if (socket.destroyed) {

@@ -11,7 +11,7 @@ import { Admission, isSame, readWishes, type Visit, type Wishes } from "./admiss
 import { CLOSE, SUBPROTOCOL } from "./control.ts";
 import type { Engine, Subnet } from "./engine.ts";
 import { FORWARD_LIMITS, type ForwardLimits, Forwards } from "./forwards.ts";
-import { forwardRequest, forwardUpgrade } from "./http-forward.ts";
+import { forwardRequest, forwardUpgrade, KEEP_ALIVE_MS } from "./http-forward.ts";
 import { count, createMetrics, type Metrics, newTotals, type Totals } from "./metrics.ts";
 import { makeOffer } from "./offer.ts";
 import { describeReach, type RelayOptions } from "./options.ts";
@@ -50,7 +50,6 @@ const MOST_MESSAGE = 2048;
 const HEARTBEAT_TICKS = 25;
 /** A connection on which nothing at all happens, of a visitor of a guest's page or of ours. */
 const SILENT_MS = 600_000;
-const KEEP_ALIVE_MS = 60_000;
 const CLOSE_MS = 3000;
 
 /** @throws NodeJS.ErrnoException when it cannot listen */

@@ -16,6 +16,7 @@ import { TopLayer } from "./disk-top.ts";
 import { createPendingWrites } from "./disk-writes.ts";
 import type { DriveDevice } from "./drives.ts";
 import { isQuota } from "./quota.ts";
+import { sentenceOf } from "./sentence.ts";
 
 /** What a drive has to say while the machine runs. */
 export interface DriveEvents {
@@ -379,7 +380,7 @@ function fill(chunk: ChunkBuffer, index: number, bytes: Uint8Array, offset: numb
 class ReadOnlyError extends Error {}
 
 function problemOf(error: unknown, offset: number): DriveProblem {
-  const detail = error instanceof Error ? error.message : String(error);
+  const detail = sentenceOf(error);
   if (error instanceof DamagedChunkError) return { kind: "damaged", offset, detail };
   if (error instanceof ReadOnlyError) return { kind: "read-only", offset, detail };
   return { kind: isQuota(error) ? "quota" : "failed", offset, detail };

@@ -14,6 +14,7 @@ import { type DiskContent, DiskRecords, dropUnused, type StoredDisk, there } fro
 import { changedChunks, type Pieces } from "./disk-rewrite.ts";
 import { type StoredImage, storedImage } from "./disk-stored-image.ts";
 import { isQuota } from "./quota.ts";
+import { sentenceOf } from "./sentence.ts";
 import { renewStorageLog } from "./storage-log.ts";
 
 export interface DiskFacts {
@@ -96,8 +97,7 @@ const NEVER = new AbortController().signal;
 /** @throws Error when the browser has no storage for this page */
 export async function openDiskStore(): Promise<DiskStore> {
   const database = await openDatabase().catch((error: unknown) => {
-    const detail = error instanceof Error ? error.message : String(error);
-    throw new Error(`Cannot use disks: the browser refuses to store them (${detail})`);
+    throw new Error(`Cannot use disks: the browser refuses to store them (${sentenceOf(error)})`);
   });
   void renewStorageLog().catch(() => {});
   const store = new Store(database);

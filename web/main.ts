@@ -29,6 +29,7 @@ import { createOwnStates } from "./own-states.ts";
 import { type Bootable, bootsAlike, DEFAULT_COMMAND_LINE, DEFAULT_MEMORY_MB } from "./project.ts";
 import { readProjectLink } from "./project-link.ts";
 import { findRelay } from "./relay-place.ts";
+import { sentenceOf } from "./sentence.ts";
 import { createSession } from "./session.ts";
 import { readSettings, writeSettings } from "./settings.ts";
 import { createShare } from "./share.ts";
@@ -398,6 +399,5 @@ function version({ overlay, commandLine, memoryMb, kernel }: BootRecipe): Bootab
 }
 
 start().catch((error: unknown) => {
-  const message = error instanceof Error ? error.message : String(error);
-  document.body.replaceChildren(el("p", { className: "empty" }, `Cannot start the page: ${message}`));
+  document.body.replaceChildren(el("p", { className: "empty" }, `Cannot start the page: ${sentenceOf(error)}`));
 });
