@@ -22,7 +22,6 @@ const TIMEOUT_S = "120";
 /** The guest did not start, as with `docker run`. */
 const NOT_STARTED = 125;
 /** Until a machine that was saved knows what time it is. */
-const WAKE_MS = 10_000;
 /** Ctrl+], which leaves telnet as well. */
 const LEAVE = 0x1d;
 const DRIVES = ["sda", "sdb", "sdc", "sdd"] as const;
@@ -83,7 +82,7 @@ async function goOn({ record, state, disks }: SavedMachine, options: Options): P
   });
   guest.agent.adopt(run.commands);
   // A bundle's machine goes on more than once. What it answers comes before what the user asks for.
-  void guest.agent.run(wakeUp(true), WAKE_MS).catch(() => {});
+  void wakeUp(guest.agent.run, true);
   return guest;
 }
 

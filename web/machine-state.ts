@@ -144,6 +144,9 @@ export function holdClocks(cpu: Cpu): () => void {
   cpu.store_current_tsc();
   const [low = 0, high = 0] = cpu.current_tsc;
   return () => {
+    // v86 takes the offset that there is for no offset: the counter is right only where there is none.
+    cpu.store_current_tsc();
+    cpu.set_tsc(cpu.current_tsc[0] as number, cpu.current_tsc[1] as number);
     cpu.set_tsc(low, high);
     for (let counter = 0; counter < COUNTERS; counter += 1)
       cpu.devices.pit.counter_start_time[counter] = performance.now();

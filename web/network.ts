@@ -65,6 +65,8 @@ const RATE_MS = 1000;
 /** The same refusal is shown again after this: a program that tries for ever does not fill the page. */
 const REFUSAL_MS = 10_000;
 const READY_MS = 15_000;
+/** A guest that has just been woken, on a busy computer, takes long to hear. */
+const TELL_MS = 60_000;
 /** Asks DHCP whether the guest's address is still its own, or for one when it has none. */
 const RENEW = "killall -USR1 udhcpc";
 /** Its address is another one now: it gives the old one back first. */
@@ -166,7 +168,7 @@ export function createNetwork(parts: NetworkParts): Network {
     },
   };
 
-  const tellGuest = (command: string): void => void parts.run(command, 5000).catch(() => {});
+  const tellGuest = (command: string): void => void parts.run(command, TELL_MS).catch(() => {});
   const resetConnections = (lives: (guest: number, peer: number) => boolean): void => {
     for (const frame of connections.reset(lives)) parts.sendFrame(frame);
   };
@@ -198,7 +200,7 @@ export function createNetwork(parts: NetworkParts): Network {
     if (forwarded.length > 0) attempt(forwardAgain);
   };
   const endSaved = async (gatewayMac: string): Promise<void> => {
-    const { output } = await parts.run(LIST_CONNECTIONS, 5000);
+    const { output } = await parts.run(LIST_CONNECTIONS, TELL_MS);
     for (const frame of probeConnections(output, gatewayMac)) parts.sendFrame(frame);
   };
   /** A relay that has started anew gives other addresses. */

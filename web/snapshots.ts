@@ -89,7 +89,6 @@ export interface SnapshotsParts {
 
 const UNDO_MS = 60_000;
 const PICTURE_LINES = 8;
-const WAKE_MS = 5000;
 /** A tab that is hidden for so long is not only being left. */
 const HIDDEN_MS = 1500;
 /** A page that is being left may block for as long as this takes: some tenths of a second. */
@@ -269,8 +268,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
     });
     parts.setRunning(isSame ? recipe : null);
     // A snapshot may run more than once: each run has a card of its own. One that was suspended is the same machine.
-    const wake = parts.run(wakeUp(saved.kind === "named"), WAKE_MS).catch(() => {});
-    void wake.then(() => parts.goOnline());
+    void wakeUp(parts.run, saved.kind === "named").then(() => parts.goOnline());
   };
 
   const quietly = (run: () => Promise<unknown>): void => {

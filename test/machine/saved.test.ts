@@ -1,7 +1,7 @@
 /** A machine's state, saved in slices, and the machine that goes on from it. */
 import { describe, expect, it } from "vitest";
 import { checkState } from "../../web/machine-state-check.ts";
-import { wakeUp } from "../../web/snapshot-wake.ts";
+import { wakeUp, wakingScript } from "../../web/snapshot-wake.ts";
 import { createRandom, mutate } from "../soak/mutants.ts";
 import { bootGuest, buildTestInitramfs } from "./guest.ts";
 
@@ -56,6 +56,10 @@ function checkChanged(state: Uint8Array<ArrayBuffer>): void {
   expect(refused).toBeGreaterThan(100);
 }
 
+const STANDS_MS = 8000;
+/** Programs that never rest. */
+const BUSY = "for i in $(seq 12); do (while :; do :; done) & done";
+
 describe("a saved machine", () => {
   it("goes on where it was, as often as one likes", async () => {
     const first = await bootGuest({ initramfs: await buildTestInitramfs() });
@@ -88,7 +92,7 @@ describe("a saved machine", () => {
     for (const turn of [1, 2]) {
       const guest = await bootGuest({ saved: { state: state.slice(0), commands: counted } });
       // No two runs have the same random numbers, from the first one on.
-      expect(await guest.agent.run(wakeUp(true), 10_000)).toEqual({ status: 0, output: "" });
+      expect(await guest.agent.run(wakingScript(true), 10_000)).toEqual({ status: 0, output: "" });
       chance.push((await guest.agent.run("head -c 16 /dev/urandom | md5sum; ls -A /tmp", 10_000)).output);
       const { output } = await guest.agent.run(
         "cat /tmp/kept; kill -0 $(cat /tmp/job) && echo alive; date +%s",
@@ -108,5 +112,47 @@ describe("a saved machine", () => {
     }
     expect(chance[0]).not.toBe(chance[1]);
     expect(chance[0]).not.toContain("wake");
+  });
+
+  it("is told the time also when its programs leave it no time to hear", async () => {
+    const first = await bootGuest({ initramfs: await buildTestInitramfs() });
+    await first.until(() => first.watch.promptMs !== null, "prompt");
+    await first.agent.run(BUSY, 60_000);
+    const { output: uptime } = await first.agent.run("cut -d. -f1 /proc/uptime", 60_000);
+    await first.machine.pause();
+    const state = await first.machine.save();
+    const { counted } = first.agent;
+    await first.machine.stop();
+    await new Promise((resolve) => setTimeout(resolve, STANDS_MS));
+
+    const wokenAt = Date.now();
+    const guest = await bootGuest({ saved: { state, commands: counted } });
+    await wakeUp(guest.agent.run, true);
+    const askedAt = Date.now();
+    const { output } = await guest.agent.run(
+      "date +%s; cut -d. -f1 /proc/uptime; cat /sys/class/net/eth0/address",
+      60_000,
+    );
+    const [time, uptimeNow, address] = output.split("\n");
+    expect(Number(time) * 1000).toBeGreaterThan(askedAt - STANDS_MS / 2);
+    expect(Number(time) * 1000).toBeLessThan(Date.now() + STANDS_MS / 2);
+    expect(address).toMatch(/^52:54:/);
+    // While it was no machine it did not grow older.
+    expect(Number(uptimeNow) - Number(uptime)).toBeLessThan((Date.now() - wokenAt + STANDS_MS / 2) / 1000);
+    await guest.machine.stop();
+  });
+});
+
+describe("a paused machine", () => {
+  it("owes its programs none of the time in which it stood", async () => {
+    const guest = await bootGuest({ initramfs: await buildTestInitramfs() });
+    await guest.until(() => guest.watch.promptMs !== null, "prompt");
+    await guest.agent.run(BUSY, 60_000);
+    await guest.machine.pause();
+    await new Promise((resolve) => setTimeout(resolve, STANDS_MS));
+    guest.machine.resume();
+    // Each of twelve would take the whole pause before another one's turn came.
+    expect(await guest.agent.run("echo here", 2 * STANDS_MS)).toEqual({ status: 0, output: "here\n" });
+    await guest.machine.stop();
   });
 });

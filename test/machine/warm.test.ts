@@ -145,6 +145,20 @@ describe("warm and cold boots", () => {
     for (const [index, value] of (seen[0] as string[]).entries()) expect(value).not.toBe(seen[1]?.[index]);
   }, 240_000);
 
+  it("are as old as they have run, however long the machine has waited between its files", async () => {
+    // This clock is the emulator's, and it must not show through.
+    await new Promise((resolve) => setTimeout(resolve, 10_000 - performance.now()));
+    const uptimes: number[] = [];
+    for (const ahead of [[], [[file("/srv/first", "1")], [file("/srv/second", "2")]]]) {
+      const guest = await boot([], true, [], ahead);
+      uptimes.push(Number((await run(guest, "cat /proc/uptime")).split(" ")[0]));
+      await guest.machine.stop();
+    }
+    const [direct = 0, ahead] = uptimes;
+    expect(direct).toBeGreaterThan(0);
+    expect(ahead).toBeLessThan(direct + 4);
+  });
+
   it.each(STATE_SIZES_MB)(
     "begin in memory of which the kernel never had too little: %i MB",
     { timeout: 240_000 },
