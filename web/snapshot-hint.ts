@@ -2,11 +2,14 @@
 
 const HINT = "smart-os:kept:";
 
-/** Notes where every page can see it at once that a project's machine waits in the storage. */
-export function hint(project: string, isKept: boolean): void {
+/**
+ * Notes where every page can see it at once whether a project's machine waits in the storage.
+ * @param kept "left": put there by a page that is being left
+ */
+export function hint(project: string, kept: "kept" | "left" | null): void {
   try {
-    if (isKept) localStorage.setItem(HINT + project, "1");
-    else localStorage.removeItem(HINT + project);
+    if (kept === null) localStorage.removeItem(HINT + project);
+    else localStorage.setItem(HINT + project, kept === "left" ? `left ${Date.now()}` : kept);
   } catch {
     // Then it does not go on by itself; it is among the snapshots.
   }
@@ -20,13 +23,20 @@ export function hasHint(project: string): boolean {
   }
 }
 
-/** How long the last page may take to let its project go. */
+/** How long the last page may take to let its project go; on a busy computer one takes long to end. */
 const HANDOVER_MS = 400;
+const LEFT_HANDOVER_MS = 5000;
+
+/** Whether the page that had the project was left a moment ago. */
+function isJustLeft(project: string): boolean {
+  const [, leftAt] = /^left (\d+)$/.exec(localStorage.getItem(HINT + project) ?? "") ?? [];
+  return leftAt !== undefined && Math.abs(Date.now() - Number(leftAt)) < 2 * LEFT_HANDOVER_MS;
+}
 
 /** Whether another tab has the project; a page that has just been left may have it for a moment. */
 export async function isOpenElsewhere(project: string): Promise<boolean> {
   if (!navigator.locks) return false;
-  const deadline = performance.now() + HANDOVER_MS;
+  const deadline = performance.now() + (isJustLeft(project) ? LEFT_HANDOVER_MS : HANDOVER_MS);
   // A lock of which we know that it is ours tells which of the others are.
   const own = `smart-os:page:${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
   return navigator.locks.request(own, async () => {

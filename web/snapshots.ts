@@ -227,7 +227,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
         );
         records = [...records.filter((other) => !replaced.includes(other)), stored];
         for (const other of replaced) await disks.dropFrozen(other.id, other.disks);
-        if (kind === "suspended") hint(stored.projectId, true);
+        if (kind === "suspended") hint(stored.projectId, "kept");
         return stored;
       } catch (error) {
         await disks.dropFrozen(id, frozen);
@@ -292,7 +292,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
     const saved = session.saveNow(MOST_LEFT_BYTES);
     if (!saved) return;
     leave.put(facts("suspended", newId(), text().suspendedName, saved, disks.contents(), look()), saved.state);
-    hint(projectId(), true);
+    hint(projectId(), "left");
   });
   addEventListener("pageshow", ({ persisted }) => {
     if (!persisted) return;
@@ -328,7 +328,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
         await start(record, () => storage.load(record.id));
         if (record.kind !== "suspended") return;
         // It has gone on, and is no longer where it was.
-        hint(record.projectId, false);
+        hint(record.projectId, null);
         await destroy(record);
       });
     },
@@ -344,14 +344,14 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
       ]).catch(() => [null]);
       const suspended = present().find(isSuspended);
       if (!left && !suspended) {
-        hint(project, false);
+        hint(project, null);
         return false;
       }
       if (await isOpenElsewhere(project)) return false;
       const isLeft = left !== null && left.facts.createdAt > (suspended?.createdAt ?? 0);
       const saved = isLeft ? left.facts : (suspended as SnapshotFacts);
       const forget = async (): Promise<void> => {
-        hint(project, false);
+        hint(project, null);
         await storage.dropLeft(project);
         if (suspended) await destroy(suspended);
       };
@@ -359,7 +359,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
         const moved = await disks.movedOn(saved.disks);
         if (moved.length > 0) {
           notify("warning", isLeft ? text().lost(moved.join(", ")) : text().movedOn(moved.join(", ")));
-          hint(project, false);
+          hint(project, null);
           await storage.dropLeft(project);
           return false;
         }
@@ -368,7 +368,7 @@ export function createSnapshots(parts: SnapshotsParts): Snapshots {
         );
       } catch (error) {
         notify("warning", text().notResumed(sentenceOf(error)));
-        hint(project, false);
+        hint(project, null);
         await storage.dropLeft(project).catch(() => {});
         return false;
       }

@@ -146,6 +146,29 @@ describe("a suspended machine", () => {
     expect(await run(next, "ls /tmp/f 2>/dev/null; echo anew")).toBe("anew");
     await context.close();
   });
+
+  it("goes on also when the page before it takes long to end", async () => {
+    const tab = await openPage();
+    await tab.evaluate(async () => {
+      window.smartos.snapshot.setResumes(true);
+      await window.smartos.boot();
+    });
+    await run(tab, "echo here >/tmp/f");
+    const context = tab.context();
+    // What a page that ends slowly keeps is its project, for a moment.
+    const slow = await context.newPage();
+    await slow.goto(`${pages.site.url}icon.svg`);
+    await slow.evaluate(async () => {
+      const held = (await navigator.locks.query()).held ?? [];
+      const name = held.find((lock) => lock.name?.startsWith("smart-os:project:"))?.name as string;
+      void navigator.locks.request(name, () => new Promise((resolve) => setTimeout(resolve, 2000)));
+    });
+    await Promise.all([tab.waitForEvent("close"), tab.close({ runBeforeUnload: true })]);
+    const next = await pages.site.open("", context);
+    expect(await run(next, "cat /tmp/f")).toBe("here");
+    expect(await state(next)).toMatchObject({ status: "running" });
+    await context.close();
+  });
 });
 
 describe("what cannot be", () => {
