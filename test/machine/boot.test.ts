@@ -27,9 +27,21 @@ async function bootToPrompt(
 describe("smart-os in v86", () => {
   let guest: Guest;
   const run = async (command: string): Promise<string> => {
-    const { status, output } = await guest.agent.run(command, 20_000);
+    const { status, output } = await guest.agent.run(command, 20_000).catch(async (error: Error) => {
+      throw new Error(`${error.message}; meanwhile: ${await whatRuns()}`);
+    });
     expect(status, `${command}: ${output}`).toBe(0);
     return output.trim();
+  };
+
+  /** What a guest is at that does not answer, as its terminal shows it. */
+  const whatRuns = async (): Promise<string> => {
+    const before = guest.output().length;
+    guest.machine.sendSerial(
+      new TextEncoder().encode("ps -o pid,ppid,nice,stat,args | grep -v '\\['; cat /proc/uptime; echo ma''de\r"),
+    );
+    await guest.until(() => guest.output().slice(before).includes("\nmade"), "its processes").catch(() => {});
+    return guest.output().slice(before);
   };
 
   beforeAll(async () => {
