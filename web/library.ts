@@ -25,6 +25,8 @@ export type StorageProblem = "refused" | "full" | "conflict" | "broken";
 export interface Library {
   /** Ids of records that are no project this page understands. They stay in the storage as they are. */
   readonly damaged: readonly string[];
+  /** Projects were stored here, and none of the storage is left: the browser has thrown it away. */
+  readonly wasWiped: boolean;
   list(): Project[];
   get(id: string): Project | undefined;
   /** All projects, also those that were removed and can be brought back. */
@@ -60,6 +62,8 @@ const RETRY_MS = 5_000;
 const TRASH_MS = 30 * 24 * 3600 * 1000;
 const LAST = "last";
 const PREFIX = "project:";
+/** Noted apart from the database, as that may vanish as a whole: something was stored here once. */
+const USED = "smart-os:used";
 
 /**
  * Opens the library; it always succeeds, if need be in memory only.
@@ -84,6 +88,7 @@ export async function openLibrary(
   let left: [id: string, item: unknown][] = [];
   let lastId: string | null = null;
   let database: ReturnType<typeof createStore> | null = null;
+  let isEmpty = true;
   try {
     if (!isKept) throw new Error("nothing is to be kept");
     const store = createStore("smart-os", "library");
@@ -93,6 +98,7 @@ export async function openLibrary(
     database = await withTimeout(
       (async () => {
         for (const [key, value] of await entries<string, unknown>(store)) {
+          isEmpty = false;
           if (key === LAST && typeof value === "string") lastId = value;
           if (!key.startsWith(PREFIX)) continue;
           const id = key.slice(PREFIX.length);
@@ -110,6 +116,7 @@ export async function openLibrary(
     onState("memory-only", "refused");
   }
 
+  const wasWiped = database !== null && isEmpty && left.length === 0 && isUsed();
   let timer: ReturnType<typeof setTimeout> | undefined;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let writing: Promise<void> = Promise.resolve();
@@ -129,6 +136,7 @@ export async function openLibrary(
       store,
     );
     stored.set(id, { ...(stored.get(id) ?? next), revision: next.revision, writer });
+    noteUse();
   };
 
   /** Takes up what the last page could not store. Where somebody else has stored a version since, it becomes a copy. */
@@ -198,6 +206,7 @@ export async function openLibrary(
 
   const library: Library = {
     damaged,
+    wasWiped,
     list: () =>
       [...stored.values()]
         .filter(({ removedAt }) => removedAt === undefined)
@@ -287,6 +296,22 @@ export async function openLibrary(
     }
   });
   return library;
+}
+
+function isUsed(): boolean {
+  try {
+    return localStorage.getItem(USED) !== null;
+  } catch {
+    return false;
+  }
+}
+
+function noteUse(): void {
+  try {
+    localStorage.setItem(USED, "1");
+  } catch {
+    // Then a loss is not told.
+  }
 }
 
 class ConflictError extends Error {}

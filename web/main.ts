@@ -146,6 +146,8 @@ async function start(): Promise<void> {
     return session.boot(recipe(), mode);
   };
   const notify = createNotify(store);
+  if (library.wasWiped) notify("warning", text().storage.wiped);
+  if (library.damaged.length > 0) notify("warning", text().unreadable(library.damaged.length));
   const disks = createDisks({
     store,
     workspace,

@@ -327,6 +327,46 @@ describe("projects and storage", () => {
     await context.close();
   });
 
+  it("says that the browser has thrown away what was stored, and which projects it cannot read", async () => {
+    const context = await site.browser.newContext();
+    const notice = (page: Page, words: string) => testid(page, "notice").filter({ hasText: words });
+    const page = await site.open("?boot=off", context);
+    await expect.poll(async () => (await state(page)).storage).toBe("saved");
+    expect(await notice(page, "thrown away").count()).toBe(0);
+    // Nothing of the page's own runs at this address.
+    await page.goto(`${site.url}icon.svg`);
+    await page.evaluate(async () => {
+      for (const { name = "" } of await indexedDB.databases())
+        await new Promise((resolve, reject) => {
+          const request = indexedDB.deleteDatabase(name);
+          request.onsuccess = resolve;
+          request.onerror = reject;
+        });
+    });
+    await page.goto(`${site.url}?boot=off`);
+    await notice(page, "thrown away").waitFor();
+    await expect.poll(async () => (await state(page)).storage).toBe("saved");
+    await page.goto(`${site.url}icon.svg`);
+    await page.evaluate(
+      () =>
+        new Promise<void>((resolve) => {
+          const request = indexedDB.open("smart-os");
+          request.onsuccess = () => {
+            const transaction = request.result.transaction("library", "readwrite");
+            transaction.objectStore("library").put({ revision: 1, project: { version: 2 } }, "project:later");
+            transaction.oncomplete = () => {
+              request.result.close();
+              resolve();
+            };
+          };
+        }),
+    );
+    await page.goto(`${site.url}?boot=off`);
+    await notice(page, "A stored project cannot be read").waitFor();
+    expect(await notice(page, "thrown away").count()).toBe(0);
+    await context.close();
+  });
+
   it("says when storage is full, loses nothing, and saves once there is room", async () => {
     const context = await site.browser.newContext();
     // Chromium keeps the quota that it found at an origin's first write.

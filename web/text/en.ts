@@ -57,6 +57,7 @@ export const en = {
   newFile: "New file",
   newFolder: "New folder",
   upload: "Upload",
+  uploadFolder: "Upload folder",
   rename: "Rename or move",
   permissions: "Permissions",
   restore: "Restore the default",
@@ -79,7 +80,11 @@ export const en = {
     conflict:
       "Another tab has stored a newer version of this project. Reload the page to see it, or download yours first.",
     broken: "The browser's storage failed. Your work stays in this tab; download it to be safe, then try again.",
-  } as Record<StorageProblem, string>,
+    wiped:
+      "The browser has thrown away what was stored here: projects, disks and snapshots are gone. Downloaded files can be opened again.",
+  } as Record<StorageProblem | "wiped", string>,
+  unreadable: (count: number) =>
+    `${count === 1 ? "A stored project cannot" : `${count} stored projects cannot`} be read by this version of the page. What is stored stays as it is.`,
   project: "Project",
   newProject: "New project",
   duplicate: "Duplicate",
@@ -110,6 +115,11 @@ export const en = {
   themes: { system: "As the system", light: "Light", dark: "Dark" },
   language: "Language",
   uploadFailed: (name: string, state: string) => `Cannot upload ${name}: ${state}`,
+  uploadTooLarge: (mb: number) =>
+    `Cannot upload that: it is more than ${mb} MB, which no machine of the page has room for`,
+  uploadLate: "Cannot upload that: another project was opened meanwhile",
+  uploaded: (count: number, directory: string) =>
+    `${count === 1 ? "One file" : `${count} files`} uploaded into ${directory}`,
   readOnlyError: "Cannot change the project: it is open in another tab",
 
   // Around the page
