@@ -3,7 +3,9 @@ import { createDiskActions } from "./disk-actions.ts";
 import type { Disks } from "./disks.ts";
 import type { Library } from "./library.ts";
 import { complain, type Notify } from "./notify.ts";
+import { isProgram } from "./placed-files.ts";
 import { normalizePath } from "./project.ts";
+import { sentenceOf } from "./sentence.ts";
 import type { Session } from "./session.ts";
 import { createSnapshotActions } from "./snapshot-actions.ts";
 import type { Snapshots } from "./snapshots.ts";
@@ -30,7 +32,7 @@ export interface ActionParts {
   notify: Notify;
 }
 
-/** A file larger than this does not fit into any machine that the page offers. */
+/** More than this does not fit into any machine that the page offers. */
 const MAX_UPLOAD_BYTES = 256 * 1024 * 1024;
 
 export function createActions(parts: ActionParts): Actions {
@@ -43,6 +45,18 @@ export function createActions(parts: ActionParts): Actions {
     } catch (error) {
       complain(notify, error);
     }
+  };
+  /** Changes the project's files. @returns what takes that back */
+  const changeFiles = (run: () => void): { label: string; run(): void } => {
+    const before = workspace.project;
+    run();
+    const after = workspace.project;
+    const undo = (): void => {
+      // It may be another one that is open by now.
+      if (workspace.project.id !== before.id) workspace.open(before.id);
+      if (workspace.project.id === before.id) workspace.takeBack(before, after);
+    };
+    return { label: text().undo, run: () => attempt(undo) };
   };
   const boot = (): void => {
     // What went wrong is in the machine's state, for the problem card.
@@ -68,26 +82,33 @@ export function createActions(parts: ActionParts): Actions {
         workspace.show(target);
       }),
     addDirectory: (path) => attempt(() => workspace.add(normalizePath(path), "directory")),
-    upload(directory, files) {
-      for (const file of files) {
-        if (file.size > MAX_UPLOAD_BYTES) {
-          notify("error", text().uploadFailed(file.name, `> ${MAX_UPLOAD_BYTES / 1024 / 1024} MB`));
-          continue;
-        }
-        file.arrayBuffer().then(
-          (content) => attempt(() => workspace.write(`${directory}/${file.name}`, new Uint8Array(content))),
-          (error: unknown) => notify("error", text().uploadFailed(file.name, String(error))),
+    async upload(directory, coming) {
+      const before = workspace.project;
+      try {
+        const wanted = await coming;
+        if (wanted.reduce((sum, { file }) => sum + file.size, 0) > MAX_UPLOAD_BYTES)
+          throw new Error(text().uploadTooLarge(MAX_UPLOAD_BYTES / 1024 / 1024));
+        const files = await Promise.all(
+          wanted.map(async (placed) => {
+            const bytes = await placed.file.arrayBuffer().catch((error: unknown) => {
+              throw new Error(text().uploadFailed(placed.path, sentenceOf(error)));
+            });
+            const content = new Uint8Array(bytes);
+            return { path: `${directory}/${placed.path}`, content, newMode: isProgram(content) ? 0o755 : 0o644 };
+          }),
         );
+        if (workspace.project.id !== before.id) throw new Error(text().uploadLate);
+        if (files.length === 0) return;
+        const undo = changeFiles(() => workspace.writeAll(files));
+        notify("info", text().uploaded(files.length, directory), undo);
+      } catch (error) {
+        complain(notify, error);
       }
     },
     removeFile: (path) =>
       attempt(() => {
-        const before = workspace.project;
-        workspace.remove(path);
-        notify("info", text().removed(path), {
-          label: text().undo,
-          run: () => attempt(() => workspace.replace(before)),
-        });
+        const undo = changeFiles(() => workspace.remove(path));
+        notify("info", text().removed(path), undo);
       }),
     renameFile: (path, to) => attempt(() => workspace.rename(path, to)),
     chmod: (path, mode) => attempt(() => workspace.chmod(path, mode)),

@@ -1,9 +1,11 @@
 /** What the builder is asked to make for disks. All of it rejects with an Error with the builder's sentence. */
+
 import type { BuildFailure, BuildProgress, ComposedImage, SparseImage } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 import type { Builder } from "./builder.ts";
 import { type LongWork, withFiles } from "./disk-image.ts";
 import type { Pieces } from "./disk-rewrite.ts";
+import type { PlacedFile } from "./placed-files.ts";
 import type { Project } from "./project.ts";
 import type { ProjectDisk } from "./project-disks.ts";
 import type { DiskFileSystem } from "./state.ts";
@@ -41,7 +43,7 @@ export async function systemImage(
 export interface DiskChange {
   sizeBytes?: number;
   /** Files that come into a directory. */
-  put?: { directory: string; files: readonly File[] };
+  put?: { directory: string; files: readonly PlacedFile[] };
   /** The path of what goes. */
   remove?: string;
 }
@@ -54,7 +56,11 @@ export async function changedImage(
   { signal }: { signal: AbortSignal },
 ): Promise<{ size: number; pieces: Pieces }> {
   const files = put?.files ?? [];
-  const named = files.map(({ name, size, lastModified }) => ({ name, size, mtime: Math.floor(lastModified / 1000) }));
+  const named = files.map(({ path, file }) => ({
+    name: path,
+    size: file.size,
+    mtime: Math.floor(file.lastModified / 1000),
+  }));
   const request = {
     sizeBytes,
     time: now(),
@@ -62,7 +68,13 @@ export async function changedImage(
     ...(remove === undefined ? {} : { remove }),
   };
   const { size, pieces } = imageOf<ComposedImage>(await builder.rebuildDisk(source, request, { signal }));
-  return { size, pieces: withFiles(pieces, files) };
+  return {
+    size,
+    pieces: withFiles(
+      pieces,
+      files.map(({ file }) => file),
+    ),
+  };
 }
 
 function imageOf<Image>(result: { ok: true; image: Image } | BuildFailure): Image {

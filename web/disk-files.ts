@@ -5,6 +5,7 @@ import { type LongWork, rawBlob, readPieces } from "./disk-image.ts";
 import type { DiskRows } from "./disk-rows.ts";
 import type { DiskStore } from "./disk-store.ts";
 import type { DiskWorks } from "./disk-work.ts";
+import type { PlacedFile } from "./placed-files.ts";
 import { ProjectError } from "./project.ts";
 import { changeDisk, checkSize, MAX_DISK_MB, type ProjectDisk } from "./project-disks.ts";
 import type { DiskEntry, DiskRow } from "./state.ts";
@@ -16,7 +17,8 @@ export interface DiskFiles {
   entries(id: string, path: string): Promise<DiskEntry[]>;
   /** A file's content, as the browser's to keep: a large one takes no memory of the page. */
   extract(id: string, path: string): Promise<Blob>;
-  putFiles(id: string, directory: string, files: readonly File[]): Promise<void>;
+  /** Directories that the files' paths name and that are missing are made. */
+  putFiles(id: string, directory: string, files: readonly PlacedFile[]): Promise<void>;
   removeEntry(id: string, path: string): Promise<void>;
   resize(id: string, sizeMb: number): Promise<DiskRow>;
 }

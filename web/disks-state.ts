@@ -1,5 +1,7 @@
 /** What the page shows of disks, and what a person can do with them. */
+
 import type { DiskEntry } from "../worker/api.ts";
+import type { PlacedFile } from "./placed-files.ts";
 
 /** The machine's drives by the names that the guest gives them. The system disk is the first. */
 export const DRIVES = ["sda", "sdb", "sdc", "sdd"] as const;
@@ -74,7 +76,7 @@ export interface DiskActions {
   list(id: string, path: string): Promise<DiskEntry[]>;
   extract(id: string, path: string): void;
   /** @throws Error with a sentence for the user */
-  put(id: string, directory: string, files: readonly File[]): Promise<void>;
+  put(id: string, directory: string, files: readonly PlacedFile[]): Promise<void>;
   /** @throws Error with a sentence for the user */
   removeEntry(id: string, path: string): Promise<void>;
 }

@@ -120,6 +120,18 @@ export function normalizePath(path: string): string {
   return normal;
 }
 
+/** The folder of a path, without "/" at its end: "" is the root. */
+export function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
+
+/** All folders around a path but the root, the nearest first. */
+export function ancestorsOf(path: string): string[] {
+  const found: string[] = [];
+  for (let parent = parentOf(path); parent !== ""; parent = parentOf(parent)) found.push(parent);
+  return found;
+}
+
 /** What stands at a path once the project is laid over the default files. */
 export function readFile(project: Project, defaults: readonly DefaultFile[], path: string): ProjectFile | undefined {
   const own = project.files.find((file) => file.path === path);
@@ -141,16 +153,35 @@ export function defaultFile(file: DefaultFile): ProjectFile {
  * @throws ProjectError when a directory is in the way, or a file where a directory would have to be
  */
 export function writeFile(project: Project, defaults: readonly DefaultFile[], file: ProjectFile): Project {
-  const rows = listFiles(project, defaults).filter((row) => row.origin !== "deleted");
-  if (file.kind !== "directory" && rows.some((row) => row.path.startsWith(`${file.path}/`)))
-    throw new ProjectError(`Cannot write ${file.path}: it is a directory`);
-  for (const row of rows)
-    if (row.kind !== "directory" && file.path.startsWith(`${row.path}/`))
-      throw new ProjectError(`Cannot write ${file.path}: ${row.path} is a file, not a directory`);
-  const original = defaults.find((candidate) => candidate.path === file.path);
-  const isDefault =
-    original !== undefined && sameFile(defaultFile(original), file) && !isBelowDeleted(project, file.path);
-  return withFiles(project, [...project.files.filter(({ path }) => path !== file.path), ...(isDefault ? [] : [file])]);
+  return writeFiles(project, defaults, [file]);
+}
+
+/**
+ * The same for many, of which the last of a name counts.
+ * @throws ProjectError as writeFile does; then none is written
+ */
+export function writeFiles(project: Project, defaults: readonly DefaultFile[], files: readonly ProjectFile[]): Project {
+  const coming = new Map(files.map((file) => [file.path, file]));
+  const present = new Map<string, ProjectFile["kind"]>();
+  for (const { path, kind, origin } of listFiles(project, defaults)) if (origin !== "deleted") present.set(path, kind);
+  const holders = new Set([...coming.keys()].flatMap(ancestorsOf));
+  const holdsSome = (path: string): boolean =>
+    holders.has(path) ||
+    (present.get(path) === "directory" && [...present.keys()].some((other) => other.startsWith(`${path}/`)));
+  const originals = new Map(defaults.map((file) => [file.path, file]));
+  const own: ProjectFile[] = [];
+  for (const file of coming.values()) {
+    const { path } = file;
+    if (file.kind !== "directory" && holdsSome(path)) throw new ProjectError(`Cannot write ${path}: it is a directory`);
+    for (const parent of ancestorsOf(path)) {
+      const kind = coming.get(parent)?.kind ?? present.get(parent) ?? "directory";
+      if (kind !== "directory") throw new ProjectError(`Cannot write ${path}: ${parent} is a file, not a directory`);
+    }
+    const original = originals.get(path);
+    const isDefault = original && sameFile(defaultFile(original), file) && !isBelowDeleted(project, path);
+    if (!isDefault) own.push(file);
+  }
+  return withFiles(project, [...project.files.filter(({ path }) => !coming.has(path)), ...own]);
 }
 
 /**
@@ -179,10 +210,17 @@ export function renameFile(project: Project, defaults: readonly DefaultFile[], f
   const moved = rows.filter((row) => row.path === from || row.path.startsWith(`${from}/`));
   if (moved.length === 0) throw new ProjectError(`Cannot move ${from}: there is no such file`);
   const contents = moved.map((row) => readFile(project, defaults, row.path)).filter((file) => file !== undefined);
-  let next = removeFile(project, defaults, from);
-  for (const file of contents) next = writeFile(next, defaults, { ...file, path: to + file.path.slice(from.length) });
-  if (contents.length === 0) next = writeFile(next, defaults, { path: to, kind: "directory", mode: 0o755 });
-  return next;
+  const renamed = contents.map((file): ProjectFile => ({ ...file, path: to + file.path.slice(from.length) }));
+  const empty: ProjectFile = { path: to, kind: "directory", mode: 0o755 };
+  return writeFiles(removeFile(project, defaults, from), defaults, renamed.length > 0 ? renamed : [empty]);
+}
+
+/** Takes back what one change did to files, from `before` to `after`; what has been done to others since stays. */
+export function takeBack(project: Project, before: Project, after: Project): Project {
+  const had = new Map(before.files.map((file) => [file.path, file]));
+  const has = new Map(after.files.map((file) => [file.path, file]));
+  const isOther = ({ path }: { path: string }): boolean => had.get(path) !== has.get(path);
+  return withFiles(project, [...project.files.filter((file) => !isOther(file)), ...before.files.filter(isOther)]);
 }
 
 /** @throws ProjectError when there is no such file */
@@ -238,8 +276,7 @@ export function listFiles(project: Project, defaults: readonly DefaultFile[]): F
   }
   // Directories are there because something is in them: one of which all is deleted is deleted.
   for (const { path, origin } of [...rows.values()])
-    for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1)) {
-      const parent = path.slice(0, end);
+    for (const parent of ancestorsOf(path)) {
       const known = rows.get(parent);
       const next = isDefault.has(path) && origin !== "deleted" ? "default" : origin === "deleted" ? "deleted" : "added";
       if (!known) rows.set(parent, { path: parent, kind: "directory", origin: next, mode: 0o755, size: 0 });

@@ -2,11 +2,13 @@
  * `window.smartos`: the page's functions for scripts, tests and, through `postMessage` later, for pages around it.
  * The user interface is built on the same functions.
  */
+
 import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";
 import type { ExportOptions, Exports } from "./exports.ts";
 import type { Network } from "./network.ts";
+import { place } from "./placed-files.ts";
 import type { Session } from "./session.ts";
 import type { Share } from "./share.ts";
 import { EXPORTS, type ExportKind } from "./share-state.ts";
@@ -258,7 +260,7 @@ export function createSmartOs(parts: SmartOsParts): SmartOs {
       entries: (disk, path) => disks.entries(disk, path),
       readFile: async (disk, path) => new Uint8Array(await (await disks.extract(disk, path)).arrayBuffer()),
       extract: (disk, path) => disks.extract(disk, path),
-      putFiles: (disk, directory, files) => disks.putFiles(disk, directory, files),
+      putFiles: (disk, directory, files) => disks.putFiles(disk, directory, place(files)),
     },
     network: {
       status: () => network.status(),

@@ -3,9 +3,11 @@
  * Its parts have files of their own, which this one passes on. Views read `AppState` and call `Actions`; they know neither
  * the storage, nor the machine, nor each other.
  */
+
 import type { MachineState, TimelineBar } from "./boot-state.ts";
 import type { DiskActions, DiskRow } from "./disks-state.ts";
 import type { NetworkActions, NetworkState } from "./network-state.ts";
+import type { PlacedFile } from "./placed-files.ts";
 import type { ShareActions, ShareState } from "./share-state.ts";
 import type { SnapshotActions, SnapshotsState } from "./snapshot-rows.ts";
 
@@ -113,7 +115,8 @@ export interface Actions {
   editFile(path: string, text: string): void;
   addFile(path: string): void;
   addDirectory(path: string): void;
-  upload(directory: string, files: readonly File[]): void;
+  /** Puts files into the project, all or none. */
+  upload(directory: string, files: Promise<readonly PlacedFile[]>): void;
   removeFile(path: string): void;
   renameFile(path: string, to: string): void;
   chmod(path: string, mode: number): void;

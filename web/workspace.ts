@@ -19,9 +19,11 @@ import {
   renameFile,
   restoreDefault,
   sameFile,
+  takeBack,
   uniqueName,
   withKernel,
   writeFile,
+  writeFiles,
 } from "./project.ts";
 import type { OpenFile, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
@@ -34,6 +36,8 @@ export interface Workspace {
   read(path: string): Uint8Array;
   /** Writes a file; the mode stays when it is not given, 0644 for a new one. */
   write(path: string, content: Uint8Array | string, mode?: number): void;
+  /** Writes files, all or none; those that were there keep their modes. */
+  writeAll(files: readonly { path: string; content: Uint8Array; newMode: number }[]): void;
   /** Takes the editor's text of a file; the editor itself already shows it. */
   edit(path: string, text: string): void;
   /** Makes a new empty file or directory. @throws ProjectError when the name is taken */
@@ -45,6 +49,8 @@ export interface Workspace {
   configure(change: { commandLine?: string; memoryMb?: number; name?: string }): void;
   /** Takes the files and settings of another version. */
   replace(version: Bootable): void;
+  /** Takes back what one change did to files of the project. */
+  takeBack(before: Project, after: Project): void;
   /** Drops the project's own kernel. */
   useBuiltKernel(): void;
   /** Changes which disks there are and where they are plugged in. */
@@ -109,6 +115,16 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
 
   const existing = (path: string): ProjectFile | undefined => readFile(project, defaults, path);
 
+  /** A file as it comes in the place of the one that is there, whose owner it keeps. */
+  const inPlace = (path: string, content: Uint8Array, choose: (before: number | undefined) => number): ProjectFile => {
+    const target = normalizePath(path);
+    const before = existing(target);
+    if (before?.kind === "directory") throw new ProjectError(`Cannot write ${target}: it is a directory`);
+    const { uid, gid } = before ?? {};
+    const owner = { ...(uid ? { uid } : {}), ...(gid ? { gid } : {}) };
+    return { ...owner, path: target, kind: "file", content, mode: choose(before?.mode) };
+  };
+
   const workspace: Workspace = {
     get project() {
       return project;
@@ -133,23 +149,23 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
       return file.content.slice();
     },
     write(path, content, mode) {
-      const target = normalizePath(path);
-      const before = existing(target);
       const bytes = typeof content === "string" ? encoder.encode(content) : content.slice();
-      if (before?.kind === "directory") throw new ProjectError(`Cannot write ${target}: it is a directory`);
-      const owner = before
-        ? { ...(before.uid ? { uid: before.uid } : {}), ...(before.gid ? { gid: before.gid } : {}) }
-        : {};
       change(
-        writeFile(project, defaults, {
-          ...owner,
-          path: target,
-          kind: "file",
-          content: bytes,
-          mode: mode ?? before?.mode ?? 0o644,
-        }),
+        writeFile(
+          project,
+          defaults,
+          inPlace(path, bytes, (before) => mode ?? before ?? 0o644),
+        ),
       );
     },
+    writeAll: (files) =>
+      change(
+        writeFiles(
+          project,
+          defaults,
+          files.map(({ path, content, newMode }) => inPlace(path, content, (before) => before ?? newMode)),
+        ),
+      ),
     edit(path, text) {
       const before = existing(path);
       if (before?.kind !== "file") throw new ProjectError(`Cannot edit ${path}: there is no such file any more`);
@@ -201,6 +217,7 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
     },
     replace: ({ files, commandLine, memoryMb, kernel = null }) =>
       change(withKernel({ ...project, files, commandLine, memoryMb }, kernel)),
+    takeBack: (before, after) => change(takeBack(project, before, after)),
     useBuiltKernel: () => change(withKernel(project, null)),
     setDisks: (alter) => change(alter(project)),
     setNetwork: (changed) => change({ ...project, network: { ...project.network, ...changed } }),

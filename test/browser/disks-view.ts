@@ -39,7 +39,7 @@ export const calls = (page: Page) =>
           value instanceof File
             ? value.name
             : Array.isArray(value)
-              ? value.map((item) => (item instanceof File ? item.name : item))
+              ? value.map((item) => (item?.file instanceof File ? item.path : item))
               : value,
         ),
       ]),

@@ -1,5 +1,6 @@
 /** Made-up states for the views' harness. */
 
+import type { PlacedFile } from "../../web/placed-files.ts";
 import { NO_SHARE } from "../../web/share-state.ts";
 import {
   type AppState,
@@ -293,10 +294,10 @@ export async function listDisk(_id: string, path: string): Promise<DiskEntry[]> 
   return [...found];
 }
 
-export async function putOnDisk(_id: string, directory: string, files: readonly File[]): Promise<void> {
+export async function putOnDisk(_id: string, directory: string, files: readonly PlacedFile[]): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 60));
-  if (files.some(({ name }) => name === "huge.bin")) throw new Error("Cannot put huge.bin: the disk has 12 MB left");
-  for (const { name, size } of files) LISTINGS.get(directory)?.push(entry(name, { size }));
+  if (files.some(({ path }) => path === "huge.bin")) throw new Error("Cannot put huge.bin: the disk has 12 MB left");
+  for (const { path, file } of files) LISTINGS.get(directory)?.push(entry(path, { size: file.size }));
 }
 
 export async function removeFromDisk(_id: string, path: string): Promise<void> {

@@ -14,8 +14,10 @@ import {
   removeFile,
   renameFile,
   restoreDefault,
+  takeBack,
   uniqueName,
   writeFile,
+  writeFiles,
 } from "../../web/project.ts";
 import type { ProjectFile } from "../../worker/api.ts";
 
@@ -92,6 +94,38 @@ describe("a project over the default files", () => {
   it("refuses a file where a directory is, and below a file", () => {
     expect(() => writeFile(empty, defaults, file("/etc", "x"))).toThrow("Cannot write /etc: it is a directory");
     expect(() => writeFile(empty, defaults, file("/init/x", "x"))).toThrow("Cannot write /init/x: /init is a file");
+  });
+
+  it("takes many files at once, all or none of them", () => {
+    const many = Array.from({ length: 500 }, (_, index) => file(`/srv/${index % 7}/${index}`, `${index}`));
+    const written = writeFiles(empty, defaults, [...many, file("/init", "#!/bin/sh\n", 0o755)]);
+    expect(written.files).toEqual([...many].sort((a, b) => (a.path < b.path ? -1 : 1)));
+    // One at a time gives the same.
+    expect(many.reduce((before, next) => writeFile(before, defaults, next), empty)).toEqual(written);
+    expect(writeFiles(empty, defaults, [file("/a", "1"), file("/a", "2")]).files).toEqual([file("/a", "2")]);
+    for (const [wrong, words] of [
+      [[file("/a", ""), file("/a/b", "")], "Cannot write /a: it is a directory"],
+      [[file("/a/b", ""), file("/a", "")], "Cannot write /a/b: /a is a file"],
+      [[file("/b", ""), file("/srv/0", "")], "Cannot write /srv/0: it is a directory"],
+      [[file("/b", ""), file("/srv/0/0/x", "")], "Cannot write /srv/0/0/x: /srv/0/0 is a file"],
+    ] as const)
+      expect(() => writeFiles(written, defaults, wrong)).toThrow(words);
+    expect(origins(renameFile(written, defaults, "/srv", "/opt"))["/opt/0/7"]).toBe("added");
+  });
+
+  it("takes one change back, and leaves what was done since", () => {
+    const before = writeFile(empty, defaults, file("/a", "1"));
+    const removed = removeFile(removeFile(before, defaults, "/a"), defaults, "/etc");
+    const since = writeFile(removed, defaults, file("/b", "later"));
+    expect(origins(takeBack(since, before, removed))).toEqual({
+      "/a": "added",
+      "/b": "added",
+      "/etc/hostname": "default",
+      "/etc/init.d/rcS": "default",
+      "/init": "default",
+    });
+    const written = writeFiles(before, defaults, [file("/a", "2"), file("/c", "new")]);
+    expect(takeBack(written, before, written).files).toEqual(before.files);
   });
 
   it("knows whether two projects make the same machine", () => {

@@ -1,6 +1,7 @@
 import { html, nothing, render, type TemplateResult } from "lit-html";
 import { repeat } from "lit-html/directives/repeat.js";
 import { el } from "../dom.ts";
+import { type PlacedFile, place, readDropped } from "../placed-files.ts";
 import { sentenceOf } from "../sentence.ts";
 import type { AppState, DiskActions, DiskEntry, DiskRow } from "../state.ts";
 import type { Text } from "../text.ts";
@@ -101,18 +102,22 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
     // Going up leads back to where one was.
     void load(parentOf(from) === to && from !== to ? from.slice(from.lastIndexOf("/") + 1) : "");
   };
-  const putFiles = async (directory: string, files: readonly File[]): Promise<void> => {
+  const putFiles = async (directory: string, coming: Promise<readonly PlacedFile[]>): Promise<void> => {
     const disk = row();
-    if (!disk || !state || !isFree(disk, state) || files.length === 0) return;
-    putting += files.length;
+    if (!disk || !state || !isFree(disk, state)) return;
     fault.hidden = true;
-    draw();
+    let count = 0;
     try {
+      const files = await coming;
+      if (files.length === 0) return;
+      count = files.length;
+      putting += count;
+      draw();
       await actions.put(disk.id, directory, files);
     } catch (error) {
       sayFault(error);
     }
-    putting -= files.length;
+    putting -= count;
     await load();
   };
   const remove = async (entry: DiskEntry): Promise<void> => {
@@ -130,7 +135,7 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
     await load("");
   };
   picker.addEventListener("change", () => {
-    void putFiles(path, [...(picker.files ?? [])]);
+    void putFiles(path, Promise.resolve(place(picker.files ?? [])));
     picker.value = "";
   });
 
@@ -166,7 +171,7 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
       body.classList.toggle("drop", next === path);
       draw();
     },
-    (directory, files) => void putFiles(directory, files),
+    (directory, transfer) => void putFiles(directory, readDropped(transfer)),
     (event) => {
       const over = (event.target as Element).closest<HTMLElement>('[data-kind="directory"]');
       return over?.dataset.path ?? path;

@@ -69,7 +69,7 @@ export function createDisks(text: Text, actions: DiskActions): DisksPanel {
       dropHint.hidden = target === null || !state?.writable;
       overview.classList.toggle("drop", !dropHint.hidden);
     },
-    (_target, files) => {
+    (_target, { files }) => {
       if (state?.writable) for (const file of files) actions.import(file);
     },
   );

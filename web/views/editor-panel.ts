@@ -1,12 +1,12 @@
 import { el } from "../dom.ts";
 import type { Editor } from "../editor.ts";
+import { parentOf } from "../project.ts";
 import type { Actions, AppState, OpenFile } from "../state.ts";
 import { formatBytes, formatMode, formatPermissions, type Text } from "../text.ts";
 import { iconButton, textButton } from "./button.ts";
 import { createFileFacts } from "./file-facts.ts";
 import { icon } from "./icon.ts";
 import { changePermissions } from "./tree-menu.ts";
-import { parentOf } from "./tree-rows.ts";
 import type { View } from "./view.ts";
 
 export interface EditorPanel extends View {

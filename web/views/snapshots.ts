@@ -66,7 +66,7 @@ export function createSnapshots(text: Text, actions: SnapshotActions): Snapshots
       dropHint.hidden = target === null;
       body.classList.toggle("drop", !dropHint.hidden);
     },
-    (_target, files) => {
+    (_target, { files }) => {
       for (const file of files) actions.import(file);
     },
   );

@@ -1,14 +1,15 @@
-import { parentOf } from "./tree-rows.ts";
+import { parentOf } from "../project.ts";
 
 /**
  * Lets files be dropped onto an element.
  * @param mark shows where a drop would go, null for nowhere
+ * @param drop is given what was dropped, which is there during the call only
  * @param under where a drop at this place goes to; in the tree a folder, a file's folder, or beside all rows the root
  */
 export function acceptDrops(
   element: HTMLElement,
   mark: (directory: string | null) => void,
-  drop: (directory: string, files: readonly File[]) => void,
+  drop: (directory: string, transfer: DataTransfer) => void,
   under: (event: DragEvent) => string = folderUnder,
 ): void {
   const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
@@ -27,7 +28,7 @@ export function acceptDrops(
     if (!hasFiles(event)) return;
     event.preventDefault();
     mark(null);
-    drop(under(event), [...(event.dataTransfer?.files ?? [])]);
+    if (event.dataTransfer) drop(under(event), event.dataTransfer);
   });
 }
 

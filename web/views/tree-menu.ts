@@ -1,9 +1,11 @@
+import { el } from "../dom.ts";
+import { type PlacedFile, place } from "../placed-files.ts";
+import { parentOf } from "../project.ts";
 import type { Actions, AppState, FileRow } from "../state.ts";
 import type { Text } from "../text.ts";
 import { askText } from "./dialog.ts";
 import type { MenuItem } from "./menu.ts";
 import { askPermissions } from "./permissions.ts";
-import { parentOf } from "./tree-rows.ts";
 
 /** Asks for the path of something new in a folder. */
 export async function askPath(
@@ -49,6 +51,13 @@ export async function changePermissions(
   if (chosen !== null && chosen !== (mode & 0o7777)) actions.chmod(path, chosen);
 }
 
+/** Has the browser ask for files, or for a folder with all in it; `use` is not called when nothing is chosen. */
+function choose(isFolder: boolean, use: (files: readonly PlacedFile[]) => void): void {
+  const picker = el("input", { type: "file", multiple: true, webkitdirectory: isFolder });
+  picker.addEventListener("change", () => use(place(picker.files ?? [])));
+  picker.click();
+}
+
 /** What can be done with a row of the tree. */
 export function rowItems(text: Text, actions: Actions, row: FileRow, { files, writable }: AppState): MenuItem[] {
   const isGone = row.origin === "deleted";
@@ -59,6 +68,7 @@ export function rowItems(text: Text, actions: Actions, row: FileRow, { files, wr
     const path = await askPath(text, title, row.path, files);
     if (path !== null) add(path);
   };
+  const upload = (files: readonly PlacedFile[]): void => actions.upload(row.path, Promise.resolve(files));
   if (isFolder && !isGone)
     items.push(
       { label: `${text.newFile} …`, icon: "new-file", disabled, run: () => void addTo(text.newFile, actions.addFile) },
@@ -68,6 +78,8 @@ export function rowItems(text: Text, actions: Actions, row: FileRow, { files, wr
         disabled,
         run: () => void addTo(text.newFolder, actions.addDirectory),
       },
+      { label: `${text.upload} …`, icon: "upload", disabled, run: () => choose(false, upload) },
+      { label: `${text.uploadFolder} …`, icon: "upload", disabled, run: () => choose(true, upload) },
       "separator",
     );
   if (!isGone) {

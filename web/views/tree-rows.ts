@@ -1,3 +1,4 @@
+import { ancestorsOf, parentOf } from "../project.ts";
 import type { FileRow } from "../state.ts";
 
 /** A row of the tree as it is shown: a file, where it stands among its siblings, and what its folder hides. */
@@ -10,18 +11,6 @@ export interface TreeRow {
   isOpen: boolean | null;
   /** A directory in which something is not as the default. */
   hasChanges: boolean;
-}
-
-/** The folder of a path, without "/" at its end: "" is the root. */
-export function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/"));
-}
-
-/** All folders around a path, the nearest first. */
-export function ancestorsOf(path: string): string[] {
-  const found: string[] = [];
-  for (let parent = parentOf(path); parent !== ""; parent = parentOf(parent)) found.push(parent);
-  return found;
 }
 
 /**

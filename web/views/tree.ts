@@ -1,5 +1,7 @@
 import { html, nothing, render, type TemplateResult } from "lit-html";
 import { el } from "../dom.ts";
+import { place, readDropped } from "../placed-files.ts";
+import { ancestorsOf, parentOf } from "../project.ts";
 import type { Actions, AppState, FileRow } from "../state.ts";
 import { formatMode, type Text } from "../text.ts";
 import { iconButton } from "./button.ts";
@@ -7,7 +9,7 @@ import { type IconName, icon } from "./icon.ts";
 import { openMenu } from "./menu.ts";
 import { acceptDrops } from "./tree-drop.ts";
 import { askPath, renameRow, rowItems } from "./tree-menu.ts";
-import { ancestorsOf, listRows, parentOf, type TreeRow } from "./tree-rows.ts";
+import { listRows, type TreeRow } from "./tree-rows.ts";
 import type { View } from "./view.ts";
 
 /** Up to so many rows are all in the page; of more, only those in sight. */
@@ -68,7 +70,7 @@ export function createTree(text: Text, actions: Actions): View {
   );
   const upload = iconButton("upload", text.upload, () => picker.click(), "upload");
   picker.addEventListener("change", () => {
-    actions.upload(folder() || "/", [...(picker.files ?? [])]);
+    actions.upload(folder() || "/", Promise.resolve(place(picker.files ?? [])));
     picker.value = "";
   });
   search.addEventListener("input", () => {
@@ -91,7 +93,7 @@ export function createTree(text: Text, actions: Actions): View {
       tree.classList.toggle("drop", next === "/");
       draw();
     },
-    (directory, files) => state?.writable && actions.upload(directory, files),
+    (directory, transfer) => state?.writable && actions.upload(directory, readDropped(transfer)),
   );
 
   const reveal = (path: string): void => {
