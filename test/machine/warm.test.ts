@@ -21,11 +21,11 @@ find / -xdev -type f -exec md5sum {} + | grep -v -E ' /(var/log/messages|etc/res
 /**
  * What the kernel tells of itself and of process 1. Signals that it blocks change whenever it is told of a child's end;
  * nice becomes what it starts, and where that is gone, comes and goes again once a second; so does the init that is about to
- * become nice, beside the one that waits for Enter on the second screen.
+ * become nice, beside the one that waits for Enter on the second screen. What has ended init notices within a second.
  */
 const SYSTEM = `cat /proc/cmdline /proc/mounts; tr '\\0' ' ' </proc/1/cmdline; tr '\\0' '\\n' </proc/1/environ
 ls -l /proc/1/fd | sed 's/.*:[0-9]* //'; grep -v -E 'processes|pending' /proc/1/limits; grep -E 'Umask|FDSize|Cap|Sig[^BQ]|Uid|Groups|NoNew|Seccomp' /proc/1/status; readlink /proc/1/exe /proc/1/cwd /proc/1/root
-ps -o ppid,args | grep -v -E 'kworker|ps -o|sh -c|nice -n|udhcpc|mdev|agent|network|grep|sort|sed|awk' | sed 's/^ *//' | sort | awk '$0 != "1 init" || !seen++'
+ps -o stat,ppid,args | sed -n '/^Z/!s/^[^ ]* *//p' | grep -v -E 'kworker|ps -o|sh -c|nice -n|udhcpc|mdev|agent|network|grep|sort|sed|awk' | sed 's/^ *//' | sort | awk '$0 != "1 init" || !seen++'
 netstat -ltun 2>/dev/null | sort; cut -d' ' -f1 /proc/modules | sort; hostname; cat /proc/swaps /proc/partitions | sort; cat /sys/class/net/eth0/mtu
 for port in 1344 1348; do grep -c "$port" /proc/ioports; done; cat /proc/sys/kernel/tainted; ls /dev /sys/block`;
 
