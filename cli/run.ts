@@ -21,7 +21,6 @@ import { readSystem } from "./system.ts";
 const TIMEOUT_S = "120";
 /** The guest did not start, as with `docker run`. */
 const NOT_STARTED = 125;
-/** Until a machine that was saved knows what time it is. */
 /** Ctrl+], which leaves telnet as well. */
 const LEAVE = 0x1d;
 const DRIVES = ["sda", "sdb", "sdc", "sdd"] as const;

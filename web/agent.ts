@@ -40,6 +40,9 @@ interface Job {
   reject(error: Error): void;
 }
 
+/** A guest that has just been woken, with busy programs on a busy computer, takes many seconds for what another does at once. */
+export const BUSY_GUEST_MS = 60_000;
+
 /** After a kill the agent has this long to say so. */
 const KILL_GRACE_MS = 3000;
 

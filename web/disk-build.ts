@@ -1,5 +1,4 @@
 /** What the builder is asked to make for disks. All of it rejects with an Error with the builder's sentence. */
-
 import type { BuildFailure, BuildProgress, ComposedImage, SparseImage } from "../worker/api.ts";
 import type { BlockSource } from "../worker/format/sparse-image.ts";
 import type { Builder } from "./builder.ts";

@@ -1,5 +1,4 @@
 /** What the page shows of disks, and what a person can do with them. */
-
 import type { DiskEntry } from "../worker/api.ts";
 import type { PlacedFile } from "./placed-files.ts";
 

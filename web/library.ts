@@ -4,6 +4,7 @@
  */
 import { createStore, del, entries, get, set, update } from "idb-keyval";
 import { hex } from "./bytes.ts";
+import { readNote, writeNote } from "./local-note.ts";
 import { type Bootable, createProject, type Project, uniqueName } from "./project.ts";
 import { isQuota } from "./quota.ts";
 import type { StorageState } from "./state.ts";
@@ -88,7 +89,6 @@ export async function openLibrary(
   let left: [id: string, item: unknown][] = [];
   let lastId: string | null = null;
   let database: ReturnType<typeof createStore> | null = null;
-  let isEmpty = true;
   try {
     if (!isKept) throw new Error("nothing is to be kept");
     const store = createStore("smart-os", "library");
@@ -98,7 +98,6 @@ export async function openLibrary(
     database = await withTimeout(
       (async () => {
         for (const [key, value] of await entries<string, unknown>(store)) {
-          isEmpty = false;
           if (key === LAST && typeof value === "string") lastId = value;
           if (!key.startsWith(PREFIX)) continue;
           const id = key.slice(PREFIX.length);
@@ -116,7 +115,8 @@ export async function openLibrary(
     onState("memory-only", "refused");
   }
 
-  const wasWiped = database !== null && isEmpty && left.length === 0 && isUsed();
+  const isEmpty = stored.size + damaged.length + left.length === 0 && lastId === null;
+  const wasWiped = database !== null && isEmpty && readNote(USED) !== null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let writing: Promise<void> = Promise.resolve();
@@ -136,7 +136,7 @@ export async function openLibrary(
       store,
     );
     stored.set(id, { ...(stored.get(id) ?? next), revision: next.revision, writer });
-    noteUse();
+    writeNote(USED, "1");
   };
 
   /** Takes up what the last page could not store. Where somebody else has stored a version since, it becomes a copy. */
@@ -296,22 +296,6 @@ export async function openLibrary(
     }
   });
   return library;
-}
-
-function isUsed(): boolean {
-  try {
-    return localStorage.getItem(USED) !== null;
-  } catch {
-    return false;
-  }
-}
-
-function noteUse(): void {
-  try {
-    localStorage.setItem(USED, "1");
-  } catch {
-    // Then a loss is not told.
-  }
 }
 
 class ConflictError extends Error {}

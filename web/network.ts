@@ -2,7 +2,7 @@
  * The guest's network: the connection to the relay for as long as a machine runs, and what the page shows and does about
  * it. The guest's card is always plugged in; without a relay its frames go to a room of this browser's tabs, or nowhere.
  */
-import type { CommandResult } from "./agent.ts";
+import { BUSY_GUEST_MS, type CommandResult } from "./agent.ts";
 import { LIST_PORTS, readPorts } from "./listening-ports.ts";
 import type { Notify } from "./notify.ts";
 import { OpenConnections } from "./open-connections.ts";
@@ -65,8 +65,6 @@ const RATE_MS = 1000;
 /** The same refusal is shown again after this: a program that tries for ever does not fill the page. */
 const REFUSAL_MS = 10_000;
 const READY_MS = 15_000;
-/** A guest that has just been woken, on a busy computer, takes long to hear. */
-const TELL_MS = 60_000;
 /** Asks DHCP whether the guest's address is still its own, or for one when it has none. */
 const RENEW = "killall -USR1 udhcpc";
 /** Its address is another one now: it gives the old one back first. */
@@ -168,7 +166,7 @@ export function createNetwork(parts: NetworkParts): Network {
     },
   };
 
-  const tellGuest = (command: string): void => void parts.run(command, TELL_MS).catch(() => {});
+  const tellGuest = (command: string): void => void parts.run(command, BUSY_GUEST_MS).catch(() => {});
   const resetConnections = (lives: (guest: number, peer: number) => boolean): void => {
     for (const frame of connections.reset(lives)) parts.sendFrame(frame);
   };
@@ -200,7 +198,7 @@ export function createNetwork(parts: NetworkParts): Network {
     if (forwarded.length > 0) attempt(forwardAgain);
   };
   const endSaved = async (gatewayMac: string): Promise<void> => {
-    const { output } = await parts.run(LIST_CONNECTIONS, TELL_MS);
+    const { output } = await parts.run(LIST_CONNECTIONS, BUSY_GUEST_MS);
     for (const frame of probeConnections(output, gatewayMac)) parts.sendFrame(frame);
   };
   /** A relay that has started anew gives other addresses. */

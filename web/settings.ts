@@ -1,3 +1,4 @@
+import { readNote, writeNote } from "./local-note.ts";
 import type { Language, Theme, WhenHidden } from "./state.ts";
 
 /** Choices that hold for all projects. Storage that is refused only means that they are not remembered. */
@@ -15,7 +16,7 @@ const KEY = "smart-os:settings";
 
 export function readSettings(): Settings {
   try {
-    const value = JSON.parse(localStorage.getItem(KEY) ?? "{}") as Settings;
+    const value = JSON.parse(readNote(KEY) ?? "{}") as Settings;
     return {
       ...(value.theme === "light" || value.theme === "dark" ? { theme: value.theme } : {}),
       ...(value.hidden === "run" || value.hidden === "pause" ? { hidden: value.hidden } : {}),
@@ -29,9 +30,5 @@ export function readSettings(): Settings {
 }
 
 export function writeSettings(change: Settings): void {
-  try {
-    localStorage.setItem(KEY, JSON.stringify({ ...readSettings(), ...change }));
-  } catch {
-    // Not remembered, see above.
-  }
+  writeNote(KEY, JSON.stringify({ ...readSettings(), ...change }));
 }

@@ -2,7 +2,6 @@
  * `window.smartos`: the page's functions for scripts, tests and, through `postMessage` later, for pages around it.
  * The user interface is built on the same functions.
  */
-
 import type { CommandResult } from "./agent.ts";
 import type { Disks, DiskWish } from "./disks.ts";
 import { createBlobSink } from "./export-sink.ts";

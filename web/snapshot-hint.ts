@@ -1,26 +1,19 @@
 /** What a page can tell of a project's machine before it asks the storage. */
+import { readNote, writeNote } from "./local-note.ts";
 
 const HINT = "smart-os:kept:";
 
 /**
- * Notes where every page can see it at once whether a project's machine waits in the storage.
+ * Notes where every page can see it at once whether a project's machine waits in the storage. One of which no note can be
+ * made does not go on by itself; it is among the snapshots.
  * @param kept "left": put there by a page that is being left
  */
 export function hint(project: string, kept: "kept" | "left" | null): void {
-  try {
-    if (kept === null) localStorage.removeItem(HINT + project);
-    else localStorage.setItem(HINT + project, kept === "left" ? `left ${Date.now()}` : kept);
-  } catch {
-    // Then it does not go on by itself; it is among the snapshots.
-  }
+  writeNote(HINT + project, kept === "left" ? `left ${Date.now()}` : kept);
 }
 
 export function hasHint(project: string): boolean {
-  try {
-    return localStorage.getItem(HINT + project) !== null;
-  } catch {
-    return false;
-  }
+  return readNote(HINT + project) !== null;
 }
 
 /** How long the last page may take to let its project go; on a busy computer one takes long to end. */
@@ -29,7 +22,7 @@ const LEFT_HANDOVER_MS = 5000;
 
 /** Whether the page that had the project was left a moment ago. */
 function isJustLeft(project: string): boolean {
-  const [, leftAt] = /^left (\d+)$/.exec(localStorage.getItem(HINT + project) ?? "") ?? [];
+  const [, leftAt] = /^left (\d+)$/.exec(readNote(HINT + project) ?? "") ?? [];
   return leftAt !== undefined && Math.abs(Date.now() - Number(leftAt)) < 2 * LEFT_HANDOVER_MS;
 }
 

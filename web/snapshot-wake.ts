@@ -1,8 +1,7 @@
+import { BUSY_GUEST_MS } from "./agent.ts";
 import { hex } from "./bytes.ts";
 import { reseedProgram, SEED_BYTES } from "./snapshot-reseed.ts";
 
-/** A busy guest on a busy computer takes many seconds for what another does at once. */
-const PATIENCE_MS = 60_000;
 /** A guest that took so long was told a time that had passed: it is told again, so many times at most. */
 const SLOW_MS = 1000;
 const MOST_TRIES = 5;
@@ -20,7 +19,7 @@ export async function wakeUp(run: RunCommand, isCopy: boolean): Promise<void> {
     let command = wakingScript(isCopy);
     for (let tries = 0; tries < MOST_TRIES; tries += 1) {
       const toldAt = Date.now();
-      await run(command, PATIENCE_MS);
+      await run(command, BUSY_GUEST_MS);
       if (Date.now() - toldAt < SLOW_MS) return;
       command = setClock();
     }

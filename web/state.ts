@@ -3,7 +3,6 @@
  * Its parts have files of their own, which this one passes on. Views read `AppState` and call `Actions`; they know neither
  * the storage, nor the machine, nor each other.
  */
-
 import type { MachineState, TimelineBar } from "./boot-state.ts";
 import type { DiskActions, DiskRow } from "./disks-state.ts";
 import type { NetworkActions, NetworkState } from "./network-state.ts";
@@ -116,7 +115,7 @@ export interface Actions {
   addFile(path: string): void;
   addDirectory(path: string): void;
   /** Puts files into the project, all or none. */
-  upload(directory: string, files: Promise<readonly PlacedFile[]>): void;
+  upload(directory: string, files: readonly PlacedFile[] | Promise<readonly PlacedFile[]>): void;
   removeFile(path: string): void;
   renameFile(path: string, to: string): void;
   chmod(path: string, mode: number): void;

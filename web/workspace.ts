@@ -29,6 +29,14 @@ import type { OpenFile, Store } from "./state.ts";
 import type { Tabs } from "./tabs.ts";
 import { textOf } from "./text.ts";
 
+/** A file to be written. Without a `mode` one that is there keeps its own, and a new one gets `newMode`, or 0644. */
+export interface ComingFile {
+  path: string;
+  content: Uint8Array;
+  mode?: number | undefined;
+  newMode?: number;
+}
+
 export interface Workspace {
   readonly project: Project;
   open(id: string): void;
@@ -36,8 +44,8 @@ export interface Workspace {
   read(path: string): Uint8Array;
   /** Writes a file; the mode stays when it is not given, 0644 for a new one. */
   write(path: string, content: Uint8Array | string, mode?: number): void;
-  /** Writes files, all or none; those that were there keep their modes. */
-  writeAll(files: readonly { path: string; content: Uint8Array; newMode: number }[]): void;
+  /** Writes files, all or none. */
+  writeAll(files: readonly ComingFile[]): void;
   /** Takes the editor's text of a file; the editor itself already shows it. */
   edit(path: string, text: string): void;
   /** Makes a new empty file or directory. @throws ProjectError when the name is taken */
@@ -115,14 +123,14 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
 
   const existing = (path: string): ProjectFile | undefined => readFile(project, defaults, path);
 
-  /** A file as it comes in the place of the one that is there, whose owner it keeps. */
-  const inPlace = (path: string, content: Uint8Array, choose: (before: number | undefined) => number): ProjectFile => {
+  /** A file as it comes in the place of the one that is there, whose owner it keeps, and without a `mode` its mode too. */
+  const inPlace = ({ path, content, mode, newMode = 0o644 }: ComingFile): ProjectFile => {
     const target = normalizePath(path);
     const before = existing(target);
     if (before?.kind === "directory") throw new ProjectError(`Cannot write ${target}: it is a directory`);
     const { uid, gid } = before ?? {};
     const owner = { ...(uid ? { uid } : {}), ...(gid ? { gid } : {}) };
-    return { ...owner, path: target, kind: "file", content, mode: choose(before?.mode) };
+    return { ...owner, path: target, kind: "file", content, mode: mode ?? before?.mode ?? newMode };
   };
 
   const workspace: Workspace = {
@@ -150,22 +158,9 @@ export function createWorkspace(store: Store, library: Library, tabs: Tabs, firs
     },
     write(path, content, mode) {
       const bytes = typeof content === "string" ? encoder.encode(content) : content.slice();
-      change(
-        writeFile(
-          project,
-          defaults,
-          inPlace(path, bytes, (before) => mode ?? before ?? 0o644),
-        ),
-      );
+      workspace.writeAll([{ path, content: bytes, mode }]);
     },
-    writeAll: (files) =>
-      change(
-        writeFiles(
-          project,
-          defaults,
-          files.map(({ path, content, newMode }) => inPlace(path, content, (before) => before ?? newMode)),
-        ),
-      ),
+    writeAll: (files) => change(writeFiles(project, defaults, files.map(inPlace))),
     edit(path, text) {
       const before = existing(path);
       if (before?.kind !== "file") throw new ProjectError(`Cannot edit ${path}: there is no such file any more`);

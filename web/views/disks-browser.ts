@@ -102,7 +102,10 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
     // Going up leads back to where one was.
     void load(parentOf(from) === to && from !== to ? from.slice(from.lastIndexOf("/") + 1) : "");
   };
-  const putFiles = async (directory: string, coming: Promise<readonly PlacedFile[]>): Promise<void> => {
+  const putFiles = async (
+    directory: string,
+    coming: readonly PlacedFile[] | Promise<readonly PlacedFile[]>,
+  ): Promise<void> => {
     const disk = row();
     if (!disk || !state || !isFree(disk, state)) return;
     fault.hidden = true;
@@ -135,7 +138,7 @@ export function createDiskBrowser(text: Text, actions: DiskActions, leave: () =>
     await load("");
   };
   picker.addEventListener("change", () => {
-    void putFiles(path, Promise.resolve(place(picker.files ?? [])));
+    void putFiles(path, place(picker.files ?? []));
     picker.value = "";
   });
 

@@ -68,7 +68,7 @@ export function rowItems(text: Text, actions: Actions, row: FileRow, { files, wr
     const path = await askPath(text, title, row.path, files);
     if (path !== null) add(path);
   };
-  const upload = (files: readonly PlacedFile[]): void => actions.upload(row.path, Promise.resolve(files));
+  const upload = (files: readonly PlacedFile[]): void => actions.upload(row.path, files);
   if (isFolder && !isGone)
     items.push(
       { label: `${text.newFile} …`, icon: "new-file", disabled, run: () => void addTo(text.newFile, actions.addFile) },

@@ -70,7 +70,7 @@ export function createTree(text: Text, actions: Actions): View {
   );
   const upload = iconButton("upload", text.upload, () => picker.click(), "upload");
   picker.addEventListener("change", () => {
-    actions.upload(folder() || "/", Promise.resolve(place(picker.files ?? [])));
+    actions.upload(folder() || "/", place(picker.files ?? []));
     picker.value = "";
   });
   search.addEventListener("input", () => {
